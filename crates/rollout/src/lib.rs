@@ -1,0 +1,3 @@
+//! Sessions, slot actors, admission and outcomes: from a client's commands to episodes in sandboxes.
+
+pub mod command;
