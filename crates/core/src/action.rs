@@ -54,45 +54,108 @@ impl Modifier {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Action {
-    Click { target: Target, button: MouseButton, count: u8, modifiers: Vec<Modifier> },
-    Hover { target: Target },
+    Click {
+        target: Target,
+        button: MouseButton,
+        count: u8,
+        modifiers: Vec<Modifier>,
+    },
+    Hover {
+        target: Target,
+    },
     /// `target: None` is wherever the pointer is.
-    MouseDown { target: Option<Target>, button: MouseButton },
-    MouseUp { target: Option<Target>, button: MouseButton },
-    Drag { from: Target, to: Target },
+    MouseDown {
+        target: Option<Target>,
+        button: MouseButton,
+    },
+    MouseUp {
+        target: Option<Target>,
+        button: MouseButton,
+    },
+    Drag {
+        from: Target,
+        to: Target,
+    },
     /// CSS pixels, positive is right and down; `at: None` is the middle of the viewport.
-    Scroll { at: Option<Target>, dx: f64, dy: f64 },
+    Scroll {
+        at: Option<Target>,
+        dx: f64,
+        dy: f64,
+    },
     /// Sets the value at once, in place of what was there.
-    Fill { target: Target, text: String },
+    Fill {
+        target: Target,
+        text: String,
+    },
     /// Types key by key; `target: None` is where the focus is.
-    Type { target: Option<Target>, text: String, clear: bool, press_enter: bool },
+    Type {
+        target: Option<Target>,
+        text: String,
+        clear: bool,
+        press_enter: bool,
+    },
     /// Options by value or by label.
-    Select { target: Target, options: Vec<String> },
-    SetChecked { target: Target, checked: bool },
-    Clear { target: Target },
-    Focus { target: Target },
+    Select {
+        target: Target,
+        options: Vec<String>,
+    },
+    SetChecked {
+        target: Target,
+        checked: bool,
+    },
+    Clear {
+        target: Target,
+    },
+    Focus {
+        target: Target,
+    },
     /// A key or chord in Playwright's names: `Enter`, `Control+a`.
-    Press { target: Option<Target>, keys: String },
-    KeyDown { key: String },
-    KeyUp { key: String },
+    Press {
+        target: Option<Target>,
+        keys: String,
+    },
+    KeyDown {
+        key: String,
+    },
+    KeyUp {
+        key: String,
+    },
     /// Text without key events, as an input method would give it.
-    InsertText { text: String },
+    InsertText {
+        text: String,
+    },
     /// Names of files that the environment offers to file choosers.
-    Upload { target: Target, files: Vec<String> },
-    Goto { url: String, new_tab: bool },
+    Upload {
+        target: Target,
+        files: Vec<String>,
+    },
+    Goto {
+        url: String,
+        new_tab: bool,
+    },
     Back,
     Forward,
     NewTab,
     CloseTab,
-    FocusTab { index: usize },
+    FocusTab {
+        index: usize,
+    },
     /// Milliseconds, at most [`MAX_WAIT_MS`]; 0 does nothing.
-    Wait { ms: u32 },
+    Wait {
+        ms: u32,
+    },
     /// Says something to the user; the episode goes on.
-    Answer { text: String },
+    Answer {
+        text: String,
+    },
     /// The agent holds the task for impossible; ends the episode.
-    Infeasible { reason: String },
+    Infeasible {
+        reason: String,
+    },
     /// The agent is done; ends the episode.
-    Finish { answer: String },
+    Finish {
+        answer: String,
+    },
     /// Several actions in one step; the first that fails ends the sequence.
     Sequence(Vec<Action>),
 }

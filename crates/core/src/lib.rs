@@ -4,6 +4,7 @@
 //! a crate of its own and implements one of the traits in [`traits`].
 
 pub mod action;
+pub mod command;
 pub mod dialect;
 pub mod error;
 pub mod failure;

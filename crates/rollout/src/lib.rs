@@ -1,3 +1,1 @@
 //! Sessions, slot actors, admission and outcomes: from a client's commands to episodes in sandboxes.
-
-pub mod command;

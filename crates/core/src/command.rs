@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use envfarm_core::{
-    Action, Dialect, Failure, ObservationSpec, ResetMode, SlotState, SnapshotId, SnapshotLevel, TaskRef, Timing, Transition,
-};
+use crate::{Action, Dialect, Failure, ObservationSpec, ResetMode, SlotState, SnapshotId, SnapshotLevel, TaskRef, Timing, Transition};
 
 /// One command, checked for form on receipt.
 #[derive(Clone, Debug)]
