@@ -1,5 +1,7 @@
 //! What the farm says when *it* failed, or when it refused a command. Never a reward, never a truncation.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +90,7 @@ pub struct Failure {
     pub code: FailureCode,
     pub reason: String,
     /// Of the command, where it was refused for its content.
-    pub field: Option<&'static str>,
+    pub field: Option<Cow<'static, str>>,
     pub action_may_have_applied: bool,
 }
 
@@ -98,8 +100,8 @@ impl Failure {
     }
 
     /// A command refused because of one of its fields.
-    pub fn field(code: FailureCode, field: &'static str, reason: impl Into<String>) -> Self {
-        Self { field: Some(field), ..Self::new(code, reason) }
+    pub fn field(code: FailureCode, field: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..Self::new(code, reason) }
     }
 
     #[must_use]
