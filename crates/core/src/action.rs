@@ -82,6 +82,10 @@ pub enum Action {
         dx: f64,
         dy: f64,
     },
+    /// Scrolls the page by shares of the viewport's height; positive is down.
+    ScrollPages {
+        pages: f64,
+    },
     /// Sets the value at once, in place of what was there.
     Fill {
         target: Target,
@@ -181,6 +185,7 @@ impl Action {
             Self::MouseUp { .. } => "mouse_up",
             Self::Drag { .. } => "drag",
             Self::Scroll { .. } => "scroll",
+            Self::ScrollPages { .. } => "scroll_pages",
             Self::Fill { .. } => "fill",
             Self::Type { .. } => "type",
             Self::Select { .. } => "select",
