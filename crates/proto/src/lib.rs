@@ -3,6 +3,11 @@
 //! The types of [`v1`] are what travels; nothing past [`convert`] sees them, except the server's unary calls. The file
 //! descriptor set is embedded for gRPC reflection.
 
+pub mod client;
+pub mod convert;
+
+pub use client::{Client, ClientError, Rollout, RolloutReceiver, RolloutSender};
+
 /// Types and stubs of package `envfarm.v1`, generated at build time.
 #[allow(clippy::all, clippy::unwrap_used, missing_docs)]
 pub mod v1 {
