@@ -1,6 +1,8 @@
 //! What must hold of the conversions: nothing is lost there and back, whatever the API forbids is refused by the name of its
 //! field, and no input panics.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -265,7 +267,7 @@ proptest! {
     #[test]
     fn outcomes_survive_the_way_there_and_back(outcome in outcome()) {
         let before = format!("{outcome:?}");
-        let after = Outcome::try_from(travel(v1::Outcome::from(outcome))).unwrap();
+        let after = Outcome::try_from(travel(v1::Outcome::from(&outcome))).unwrap();
         prop_assert_eq!(before, format!("{after:?}"));
     }
 
@@ -286,7 +288,7 @@ proptest! {
     fn no_broken_message_panics(
         command in command().boxed(), outcome in outcome().boxed(), at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>(),
     ) {
-        for mut bytes in [v1::Command::from(command).encode_to_vec(), v1::Outcome::from(outcome).encode_to_vec()] {
+        for mut bytes in [v1::Command::from(command).encode_to_vec(), v1::Outcome::from(&outcome).encode_to_vec()] {
             *at.get_mut(&mut bytes) = byte;
             check_everything(&bytes);
             check_everything(&bytes[..cut.index(bytes.len())]);
@@ -407,7 +409,7 @@ fn pictures_are_shared_not_copied() {
         data: Ok(picture.clone()),
         captured_unix_us: 1,
     };
-    let wire = v1::Observation::from(observation);
+    let wire = v1::Observation::from(&observation);
     assert_eq!(wire.data.as_ptr(), picture.as_ptr());
     let message = bytes::Bytes::from(wire.encode_to_vec());
     let decoded = v1::Observation::decode(message.clone()).unwrap();

@@ -68,14 +68,13 @@ impl TryFrom<v1::Observation> for Observation {
     }
 }
 
-impl From<Observation> for v1::Observation {
-    fn from(observation: Observation) -> Self {
-        let content_hash = observation.content_hash();
-        let (data, error) = match observation.data {
-            Ok(data) => (data, String::new()),
+impl From<&Observation> for v1::Observation {
+    fn from(observation: &Observation) -> Self {
+        let (data, error) = match &observation.data {
+            Ok(data) => (data.clone(), String::new()),
             // An empty text would read as success.
             Err(reason) if reason.is_empty() => (Default::default(), "unavailable".to_owned()),
-            Err(reason) => (Default::default(), reason),
+            Err(reason) => (Default::default(), reason.clone()),
         };
         Self {
             kind: observation.kind.to_wire(),
@@ -83,7 +82,7 @@ impl From<Observation> for v1::Observation {
             data,
             error,
             captured_unix_us: observation.captured_unix_us,
-            content_hash,
+            content_hash: observation.content_hash(),
         }
     }
 }

@@ -36,16 +36,17 @@ impl TryFrom<v1::Outcome> for Outcome {
     }
 }
 
-impl From<Outcome> for v1::Outcome {
-    fn from(outcome: Outcome) -> Self {
+/// By reference, since the slot keeps every outcome for replay.
+impl From<&Outcome> for v1::Outcome {
+    fn from(outcome: &Outcome) -> Self {
         use v1::outcome::Result as Wire;
         Self {
             request_id: outcome.request_id,
             slot: outcome.slot,
             episode: outcome.episode,
             step: outcome.step,
-            result: Some(match outcome.result {
-                Ok(Done::Transition(transition)) => Wire::Transition((*transition).into()),
+            result: Some(match &outcome.result {
+                Ok(Done::Transition(transition)) => Wire::Transition((&**transition).into()),
                 Ok(Done::Snapshot(snapshot)) => Wire::Snapshot(snapshot.into()),
                 Ok(Done::Prepared) => Wire::Prepared(v1::Prepared {}),
                 Err(failure) => Wire::Failure(failure_in(failure, outcome.state)),
@@ -57,14 +58,14 @@ impl From<Outcome> for v1::Outcome {
     }
 }
 
-fn failure_in(failure: Failure, state: SlotState) -> v1::Failure {
+fn failure_in(failure: &Failure, state: SlotState) -> v1::Failure {
     v1::Failure {
         code: failure.code.to_wire(),
         retryable: !failure.code.is_refusal() && failure.code != FailureCode::ShuttingDown,
-        reason: failure.reason,
+        reason: failure.reason.clone(),
         slot_state: state.to_wire(),
         action_may_have_applied: failure.action_may_have_applied,
-        field: failure.field.unwrap_or_default().into_owned(),
+        field: failure.field.as_deref().unwrap_or_default().to_owned(),
     }
 }
 
@@ -130,17 +131,17 @@ impl TryFrom<v1::Transition> for Transition {
     }
 }
 
-impl From<Transition> for v1::Transition {
-    fn from(transition: Transition) -> Self {
+impl From<&Transition> for v1::Transition {
+    fn from(transition: &Transition) -> Self {
         Self {
-            observations: transition.observations.into_iter().map(Into::into).collect(),
+            observations: transition.observations.iter().map(Into::into).collect(),
             reward: transition.reward,
             raw_reward: transition.raw_reward,
             terminated: transition.terminated,
             truncated: transition.truncated.is_some(),
             truncation_cause: transition.truncated.map_or(0, Twin::to_wire),
-            action_result: transition.action_result.map(Into::into),
-            reset_report: transition.reset_report.map(Into::into),
+            action_result: transition.action_result.as_ref().map(Into::into),
+            reset_report: transition.reset_report.as_ref().map(Into::into),
         }
     }
 }
@@ -164,18 +165,18 @@ impl TryFrom<v1::ActionResult> for ActionResult {
     }
 }
 
-impl From<ActionResult> for v1::ActionResult {
-    fn from(result: ActionResult) -> Self {
+impl From<&ActionResult> for v1::ActionResult {
+    fn from(result: &ActionResult) -> Self {
         use v1::action_result::Ending as Wire;
         Self {
             status: result.status.to_wire(),
-            error: result.error,
-            answer: result.answer,
-            ending: result.ending.map(|ending| match ending {
-                Ending::Finished(answer) => Wire::Finished(answer),
-                Ending::Infeasible(reason) => Wire::Infeasible(reason),
+            error: result.error.clone(),
+            answer: result.answer.clone(),
+            ending: result.ending.as_ref().map(|ending| match ending {
+                Ending::Finished(answer) => Wire::Finished(answer.clone()),
+                Ending::Infeasible(reason) => Wire::Infeasible(reason.clone()),
             }),
-            notes: result.notes,
+            notes: result.notes.clone(),
         }
     }
 }
@@ -199,19 +200,19 @@ impl TryFrom<v1::ResetReport> for ResetReport {
     }
 }
 
-impl From<ResetReport> for v1::ResetReport {
-    fn from(report: ResetReport) -> Self {
+impl From<&ResetReport> for v1::ResetReport {
+    fn from(report: &ResetReport) -> Self {
         Self {
             strategy: report.strategy.to_wire(),
             verified_clean: report.verified_clean,
-            check: report.check,
+            check: report.check.clone(),
             duration_us: micros(report.duration),
-            goal: report.goal,
-            task_id: report.task_id,
+            goal: report.goal.clone(),
+            task_id: report.task_id.clone(),
             seed: report.seed,
             step_limit: report.step_limit.unwrap_or(0),
             time_limit_ms: report.time_limit.map_or(0, millis),
-            host: report.host,
+            host: report.host.clone(),
         }
     }
 }
@@ -233,18 +234,18 @@ impl TryFrom<v1::SnapshotInfo> for SnapshotInfo {
     }
 }
 
-impl From<SnapshotInfo> for v1::SnapshotInfo {
-    fn from(info: SnapshotInfo) -> Self {
+impl From<&SnapshotInfo> for v1::SnapshotInfo {
+    fn from(info: &SnapshotInfo) -> Self {
         Self {
-            id: info.id.0,
-            environment: info.environment,
+            id: info.id.0.clone(),
+            environment: info.environment.clone(),
             level: info.level.to_wire(),
-            task_id: info.task.id,
+            task_id: info.task.id.clone(),
             seed: info.task.seed,
             step: info.step,
             size_bytes: info.size_bytes,
             created_unix_ms: info.created_unix_ms,
-            fingerprint: info.fingerprint,
+            fingerprint: info.fingerprint.clone(),
         }
     }
 }
