@@ -3,6 +3,16 @@
 //! Parsers are total: any input gives an action or a [`ParseError`] that says what was wrong; none panics, none recurses
 //! without bound. They know nothing of pages: whether an element exists is found out when the action is performed.
 
+mod arguments;
+mod autowebglm;
+mod browsergym;
+mod call;
+mod webarena;
+mod webrl;
+
+#[cfg(test)]
+mod properties;
+
 use std::fmt;
 
 use thiserror::Error;
@@ -45,8 +55,28 @@ impl fmt::Display for Dialect {
 impl Dialect {
     pub const ALL: [Self; 4] = [Self::Browsergym, Self::Webarena, Self::Autowebglm, Self::Webrl];
 
-    /// Parses one step's text.
+    /// Parses one step's text, in time linear in its length.
     pub fn parse(self, text: &str) -> Result<Action, ParseError> {
-        Err(ParseError { dialect: self, at: 0, reason: format!("cannot read {} bytes", text.len()) })
+        match self {
+            Self::Browsergym => browsergym::parse(text),
+            Self::Webarena => webarena::parse(text),
+            Self::Autowebglm => autowebglm::parse(text),
+            Self::Webrl => webrl::parse(text),
+        }
     }
+
+    /// Writes an action so that [`Self::parse`] gives it back; `None` if the dialect cannot say it. For scripted agents.
+    pub fn render(self, action: &Action) -> Option<String> {
+        match self {
+            Self::Browsergym => browsergym::render(action),
+            Self::Webarena => webarena::render(action),
+            Self::Autowebglm => autowebglm::render(action),
+            Self::Webrl => webrl::render(action),
+        }
+    }
+}
+
+/// The beginning of what an agent wrote, short enough for an error.
+fn clip(text: &str) -> &str {
+    text.char_indices().nth(40).map_or(text, |(end, _)| &text[..end])
 }
