@@ -1,0 +1,260 @@
+//! How an episode begins: in a fresh sandbox, in one made ready ahead of time, in place, or from a snapshot.
+//!
+//! A reset shows nothing to the client until its outcome, so a host or sandbox that is lost on the way is replaced by
+//! another and the set-up tried again, a bounded number of times within the command's deadline. Every reset proves its
+//! start state: the report names the strategy and what was looked for before the set-up.
+//!
+//! Steps of an episode from a snapshot are numbered from 0 on the wire, as after every reset; its step limit counts the
+//! snapshot's steps too.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envfarm_core::{
+    BackendError, Failure, FailureCode, Observation, ObservationSpec, ResetMode, ResetReport, ResetStrategy, SnapshotLevel, SuiteError,
+    TaskRef, Timing, Transition,
+};
+use envfarm_pool::TakeError;
+use tokio::time::Instant;
+
+use crate::environment::Env;
+use crate::episode::{Episode, Laps, Limits, backend_failure, guarded, suite_failure};
+use crate::snapshots::Stored;
+
+/// Sandboxes that one reset may use up.
+const TRIES: u32 = 3;
+/// Left of a command's time when the pool must answer, so that a full pool and not the deadline is named as the cause.
+const ANSWER_MARGIN: Duration = Duration::from_millis(10);
+
+/// What the next episode is. Checked: the task is of the suite, the snapshot of the environment.
+#[derive(Clone)]
+pub(crate) struct Start {
+    pub task: TaskRef,
+    pub snapshot: Option<Arc<Stored>>,
+    pub mode: ResetMode,
+    pub limits: Limits,
+    pub specs: Arc<[ObservationSpec]>,
+}
+
+/// An episode at its start state with its first observation.
+pub(crate) struct Ready {
+    pub episode: Box<Episode>,
+    specs: Arc<[ObservationSpec]>,
+    observations: Vec<Observation>,
+    strategy: ResetStrategy,
+    verified_clean: bool,
+    check: String,
+}
+
+/// The next episode, being made ready beside the one that runs.
+pub(crate) type Preparing = Pin<Box<dyn Future<Output = Result<Ready, Failure>> + Send>>;
+
+/// What a reset may use of the slot's past: at most one of the two.
+#[derive(Default)]
+pub(crate) struct Leftovers {
+    /// The episode before, where its sandbox may serve this one in place.
+    pub previous: Option<Box<Episode>>,
+    /// The same task and seed, made ready by `Prepare`.
+    pub prepared: Option<Preparing>,
+}
+
+/// Brings a slot to the start of its next episode.
+pub(crate) async fn reset(
+    env: &Env,
+    start: &Start,
+    leftovers: Leftovers,
+    deadline: Instant,
+    laps: &mut Laps,
+    timing: &mut Timing,
+) -> Result<(Box<Episode>, Transition), Failure> {
+    let began = laps.now;
+    let mut ready = None;
+    if let Some(prepared) = leftovers.prepared {
+        ready = take_prepared(start, prepared, laps, timing).await;
+    }
+    if let Some(previous) = leftovers.previous {
+        ready = in_place(env, start, previous, laps, timing).await;
+    }
+    let Ready { mut episode, observations, strategy, verified_clean, check, .. } = match ready {
+        Some(ready) => ready,
+        None => fresh(env, start, deadline, laps, timing).await?,
+    };
+    episode.limits = start.limits;
+    episode.started = laps.now;
+    let report = ResetReport {
+        strategy,
+        verified_clean,
+        check,
+        duration: laps.now.saturating_duration_since(began),
+        goal: episode.request.context.goal.clone(),
+        task_id: start.task.id.clone(),
+        seed: start.task.seed,
+        step_limit: start.limits.steps,
+        time_limit: start.limits.time,
+        host: episode.lent.host().to_string(),
+    };
+    Ok((episode, Transition { observations, reset_report: Some(report), ..Transition::default() }))
+}
+
+/// A fresh sandbox at the start state, tried on several while hosts are lost.
+pub(crate) async fn fresh(env: &Env, start: &Start, deadline: Instant, laps: &mut Laps, timing: &mut Timing) -> Result<Ready, Failure> {
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        match fresh_once(env, start, deadline, laps, timing).await {
+            Ok(ready) => return Ok(ready),
+            Err(Trouble::Final(failure)) => return Err(failure),
+            Err(Trouble::Lost(failure)) if tried >= TRIES => return Err(failure),
+            Err(Trouble::Lost(failure)) => {
+                tracing::info!(environment = env.spec.name, task = start.task.id, tried, %failure, "set-up lost its sandbox; trying another");
+            }
+        }
+    }
+}
+
+/// Why a set-up ended: with its sandbox, so that another may do, or for good.
+enum Trouble {
+    Lost(Failure),
+    Final(Failure),
+}
+
+impl Trouble {
+    fn from_backend(error: BackendError) -> Self {
+        let lost = !matches!(error, BackendError::Unsupported(_) | BackendError::Diverged(_));
+        let failure = backend_failure(error, FailureCode::SetupFailed);
+        if lost { Self::Lost(failure) } else { Self::Final(failure) }
+    }
+
+    fn from_suite(error: SuiteError) -> Self {
+        match error {
+            SuiteError::Backend(error) => Self::from_backend(error),
+            other => Self::Final(suite_failure(other, FailureCode::SetupFailed)),
+        }
+    }
+}
+
+async fn fresh_once(env: &Env, start: &Start, deadline: Instant, laps: &mut Laps, timing: &mut Timing) -> Result<Ready, Trouble> {
+    let patience = deadline.saturating_duration_since(laps.now).saturating_sub(ANSWER_MARGIN);
+    let lent = env.spec.pool.take(patience).await.map_err(|error| Trouble::Final(no_sandbox(error)))?;
+    let _permit = env.spec.gate.load().await;
+    timing.queue += laps.lap();
+
+    let mut episode = Box::new(Episode::new(lent, start.task.clone()));
+    let residue = {
+        let sandbox = episode.lent.sandbox();
+        guarded(&mut episode.host_lost, sandbox.residue()).await.map_err(Trouble::from_backend)?
+    };
+    let mut check = "cookies, storage and tabs of the new sandbox, before the set-up".to_owned();
+    if !residue.is_empty() {
+        check = format!("{check}: found {}", residue.join(", "));
+    }
+    set_up(env, start, &mut episode, ResetMode::Fresh).await.map_err(Trouble::from_suite)?;
+    let strategy = match &start.snapshot {
+        None => ResetStrategy::Fresh,
+        Some(stored) => {
+            put_back(stored, &mut episode).await.map_err(Trouble::from_backend)?;
+            match stored.info.level {
+                SnapshotLevel::Storage => ResetStrategy::Storage,
+                SnapshotLevel::Replay => ResetStrategy::Replay,
+            }
+        }
+    };
+    timing.act += laps.lap();
+    episode.started = laps.now;
+    let observations = episode.observe(&start.specs, laps.now).await.map_err(Trouble::Lost)?;
+    timing.observe += laps.lap();
+    Ok(Ready { episode, specs: start.specs.clone(), observations, strategy, verified_clean: residue.is_empty(), check })
+}
+
+async fn set_up(env: &Env, start: &Start, episode: &mut Episode, mode: ResetMode) -> Result<(), SuiteError> {
+    let sandbox = episode.lent.sandbox();
+    let goal = guarded(&mut episode.host_lost, env.spec.suite.set_up(sandbox, &start.task, mode)).await?;
+    let context = &mut episode.request.context;
+    context.chat = vec![("user", goal.text.clone())];
+    context.goal = goal.text;
+    Ok(())
+}
+
+/// Brings a sandbox that is set up to where the snapshot was made. Set-up comes first at both levels: a suite keeps its
+/// own state in the page, and stored state is put back over it.
+async fn put_back(stored: &Stored, episode: &mut Episode) -> Result<(), BackendError> {
+    let sandbox = episode.lent.sandbox();
+    guarded(&mut episode.host_lost, async {
+        match stored.info.level {
+            SnapshotLevel::Storage => sandbox.restore_state(&stored.snapshot.state).await,
+            SnapshotLevel::Replay => {
+                for recorded in &stored.snapshot.actions {
+                    sandbox.act(&recorded.action).await?;
+                }
+                let found = sandbox.fingerprint().await?;
+                if found == stored.snapshot.fingerprint {
+                    return Ok(());
+                }
+                let actions = stored.snapshot.actions.len();
+                let recorded = &stored.snapshot.fingerprint;
+                Err(BackendError::Diverged(format!("after {actions} actions the fingerprint is {found}, recorded was {recorded}")))
+            }
+        }
+    })
+    .await?;
+    episode.continue_from(stored);
+    Ok(())
+}
+
+/// The prepared episode, or `None` if it came to nothing: the reset then starts afresh.
+async fn take_prepared(start: &Start, prepared: Preparing, laps: &mut Laps, timing: &mut Timing) -> Option<Ready> {
+    let ready = prepared.await;
+    timing.queue += laps.lap();
+    let mut ready = match ready {
+        Ok(ready) => ready,
+        Err(failure) => {
+            tracing::debug!(task = start.task.id, %failure, "prepared episode failed; starting afresh");
+            return None;
+        }
+    };
+    if ready.episode.host_is_lost() {
+        return None;
+    }
+    ready.episode.started = laps.now;
+    if ready.specs != start.specs {
+        ready.observations = ready.episode.observe(&start.specs, laps.now).await.ok()?;
+        timing.observe += laps.lap();
+    }
+    ready.strategy = ResetStrategy::Prepared;
+    Some(ready)
+}
+
+/// The same sandbox once more, or `None` where it is not clean or not well: the reset then starts afresh.
+async fn in_place(env: &Env, start: &Start, mut previous: Box<Episode>, laps: &mut Laps, timing: &mut Timing) -> Option<Ready> {
+    if previous.host_is_lost() {
+        return None;
+    }
+    let _permit = env.spec.gate.load().await;
+    timing.queue += laps.lap();
+    let found = {
+        let sandbox = previous.lent.sandbox();
+        guarded(&mut previous.host_lost, sandbox.residue()).await
+    };
+    if !found.is_ok_and(|found| found.is_empty()) {
+        return None;
+    }
+    let mut episode = Box::new(previous.again(start.task.clone()));
+    set_up(env, start, &mut episode, ResetMode::InPlace).await.ok()?;
+    timing.act += laps.lap();
+    episode.started = laps.now;
+    let observations = episode.observe(&start.specs, laps.now).await.ok()?;
+    timing.observe += laps.lap();
+    let check = "cookies, storage and tabs of the sandbox, before the suite restarted its task in place".to_owned();
+    let specs = start.specs.clone();
+    Some(Ready { episode, specs, observations, strategy: ResetStrategy::InPlace, verified_clean: true, check })
+}
+
+fn no_sandbox(error: TakeError) -> Failure {
+    let code = match error {
+        TakeError::ShuttingDown => FailureCode::ShuttingDown,
+        _ => FailureCode::NoCapacity,
+    };
+    Failure::new(code, error.to_string())
+}
