@@ -161,6 +161,8 @@ pub trait WebPage: Send {
     async fn url(&mut self) -> Result<String, BackendError>;
     /// Closes all tabs but the first and makes that one active.
     async fn only_first_tab(&mut self) -> Result<(), BackendError>;
+    /// Takes element ids back, so that an episode which restarts in the same document counts them from the start.
+    async fn forget_marks(&mut self) -> Result<(), BackendError>;
 }
 
 // ---- Suite ------------------------------------------------------------------------------------------------------

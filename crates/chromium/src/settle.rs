@@ -1,0 +1,56 @@
+//! When a page has come to rest after an action: no load under way, no request in flight, no change in the DOM.
+//!
+//! Driven by events, with a cap and no fixed wait: a click that changes nothing costs one round trip.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
+
+use crate::cdp::{CdpError, Session};
+use crate::context::ContextState;
+
+/// Resolves once pending tasks of the page have run and, if they changed the DOM, once it has been quiet for a while.
+const QUIET: &str = include_str!("settle.js");
+
+/// How long a page may take to say that it lives.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+
+/// Waits until the active tab is at rest, at most `cap`. True if it came to rest.
+pub async fn settle(context: &ContextState, cap: Duration, quiet: Duration) -> bool {
+    let deadline = Instant::now() + cap;
+    loop {
+        let Some(tab) = context.active() else { return true };
+        if timeout_at(deadline, tab.wait_until(|t| t.busy().is_none())).await.is_err() {
+            return false;
+        }
+        if tab.lost().is_some() {
+            // Closed itself: another tab may be the active one now. Crashed: nothing to wait for.
+            match context.active() {
+                Some(other) if other.target != tab.target => continue,
+                _ => return true,
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        let expression = format!("({QUIET})({}, {})", quiet.as_millis(), left.as_millis());
+        let waiting = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        match tab.session.with_limit(left).call_raw("Runtime.evaluate", waiting).await {
+            Ok(_) => {}
+            Err(error) if error.is_gone() || error.is_target_gone() => continue,
+            Err(CdpError::Timeout { .. }) => return false,
+            Err(_) => return true,
+        }
+        let same_tab = context.active().is_some_and(|now| now.target == tab.target);
+        if same_tab && tab.busy().is_none() {
+            return true;
+        }
+    }
+}
+
+/// Whether the page answers at all.
+pub async fn answers(session: &Session) -> bool {
+    session.with_limit(ANSWER_LIMIT).call_raw("Runtime.evaluate", json!({"expression": "0"})).await.is_ok()
+}
