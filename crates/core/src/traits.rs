@@ -83,6 +83,8 @@ pub struct Usage {
 pub struct ObservedHost {
     pub id: HostId,
     pub pid: Option<u32>,
+    /// Its farm is dead: nobody else will end it.
+    pub orphaned: bool,
 }
 
 #[async_trait]

@@ -1,0 +1,166 @@
+//! What `/proc` tells of processes: who belongs to a host, and what it uses.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use envfarm_core::Usage;
+use serde::{Deserialize, Serialize};
+
+/// Environment variable that tells a host's processes, and us, whose they are. Every descendant inherits it.
+pub(crate) const FOLDER_VARIABLE: &str = "ENVFARM_HOST_DIR";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub pid: u32,
+    parent: u32,
+    group: u32,
+    session: u32,
+    /// A dead process that waits to be reaped.
+    pub dead: bool,
+    /// CPU time of the process and of the children that it has reaped.
+    ticks: u64,
+    /// Ticks from boot to start: tells a process from a later one with the same number.
+    pub start: u64,
+}
+
+/// Reads one process; `None` if it is gone.
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // The second field is a name in brackets that may itself hold brackets and blanks.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Stat {
+        pid,
+        dead: matches!(*fields.first()?, "Z" | "X"),
+        parent: number(1)? as u32,
+        group: number(2)? as u32,
+        session: number(3)? as u32,
+        ticks: number(11)? + number(12)? + number(13)? + number(14)?,
+        start: number(19)?,
+    })
+}
+
+/// One pass over all processes.
+pub(crate) fn all() -> Vec<Stat> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// One process of one boot of one machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub pid: u32,
+    pub start: u64,
+    pub boot: String,
+}
+
+impl Identity {
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, start: stat(pid)?.start, boot: boot() })
+    }
+
+    /// Stands for a host whose record is missing or torn: only its folder tells its processes.
+    pub fn unknown() -> Self {
+        Self { pid: 0, start: 0, boot: String::new() }
+    }
+
+    /// The processes of the host that this one leads: its group, its session, the descendants of these. Costs no more than
+    /// the pass over all processes, and misses those that fled from all three.
+    pub fn kin(&self, all: &[Stat]) -> Vec<Stat> {
+        self.select(all, |_| false)
+    }
+
+    /// Also those that carry the folder in their environment or command line, and their descendants.
+    pub fn members(&self, folder: &Path, all: &[Stat]) -> Vec<Stat> {
+        self.select(all, |pid| carries(pid, folder))
+    }
+
+    /// Numbers count only while the leader itself is still there; what `also` says counts always.
+    fn select(&self, all: &[Stat], also: impl Fn(u32) -> bool) -> Vec<Stat> {
+        let same_boot = self.boot == boot();
+        let led = same_boot && all.iter().any(|stat| stat.pid == self.pid && stat.start == self.start);
+        let me = std::process::id();
+        let mut children: HashMap<u32, Vec<&Stat>> = HashMap::new();
+        for stat in all {
+            children.entry(stat.parent).or_default().push(stat);
+        }
+        // Nothing of a host is older than its leader, which spares reading most of the machine's processes.
+        let oldest = if same_boot { self.start } else { 0 };
+        let mut found: Vec<Stat> = all
+            .iter()
+            .filter(|stat| stat.pid != me && stat.start >= oldest)
+            .filter(|stat| led && [stat.pid, stat.group, stat.session].contains(&self.pid) || also(stat.pid))
+            .copied()
+            .collect();
+        let mut seen: HashSet<u32> = found.iter().map(|stat| stat.pid).chain([me]).collect();
+        let mut next = 0;
+        while let Some(pid) = found.get(next).map(|stat| stat.pid) {
+            found.extend(children.get(&pid).into_iter().flatten().filter(|child| seen.insert(child.pid)).copied());
+            next += 1;
+        }
+        found
+    }
+}
+
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+/// Whether a process names the folder in its command line, or our variable in its environment does.
+fn carries(pid: u32, folder: &Path) -> bool {
+    let path = folder.as_os_str().as_encoded_bytes();
+    let variable = [FOLDER_VARIABLE.as_bytes(), b"=", path].concat();
+    let names = |file: &str, wanted: &[u8]| fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| contains_path(&text, wanted));
+    names("environ", &variable) || names("cmdline", path)
+}
+
+/// Whether the text holds the path to its end: `/a/web-1` is in `--dir=/a/web-1/x`, not in `/a/web-10`.
+fn contains_path(text: &[u8], path: &[u8]) -> bool {
+    let ends = |byte: Option<&u8>| !byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
+    text.windows(path.len()).enumerate().any(|(at, window)| window == path && ends(text.get(at + path.len())))
+}
+
+/// Memory and CPU time of these processes together; those that end meanwhile count as nothing.
+pub(crate) fn usage(members: &[Stat]) -> Usage {
+    let ticks: u64 = members.iter().map(|stat| stat.ticks).sum();
+    Usage {
+        memory_bytes: members.iter().filter_map(|stat| pss(stat.pid)).sum(),
+        cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+    }
+}
+
+/// Proportional set size in bytes: shared pages are divided among those that share them, so that a sum is true.
+fn pss(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let kilobytes: u64 = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_not_found_in_a_longer_name() {
+        for (text, found) in [
+            (&b"--dir=/a/web-1"[..], true),
+            (b"--dir=/a/web-1\0x", true),
+            (b"--dir=/a/web-1/profile", true),
+            (b"/a/web-10 /a/web-1.x /a/web-1-2", false),
+            (b"/a/web-10 /a/web-1 ", true),
+            (b"", false),
+        ] {
+            assert_eq!(contains_path(text, b"/a/web-1"), found, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn this_process_is_seen_with_its_parent_and_memory() {
+        let me = stat(std::process::id()).expect("this process runs");
+        assert!(!me.dead && me.start > 0 && me.parent > 0);
+        assert!(all().iter().any(|stat| stat.pid == me.pid && stat.start == me.start));
+        assert!(usage(&[me]).memory_bytes > 100_000);
+    }
+}
