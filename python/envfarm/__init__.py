@@ -10,6 +10,7 @@
 `envfarm.aio` has the same verbs for asyncio.
 """
 
+from envfarm import browsergym
 from envfarm._proto import envfarm_pb2 as pb
 from envfarm._wire import Tls
 from envfarm.errors import (
@@ -54,6 +55,7 @@ __all__ = [
     "Timing",
     "Tls",
     "Transition",
+    "browsergym",
     "connect",
     "launch",
     "make_vec",

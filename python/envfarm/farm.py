@@ -57,7 +57,7 @@ class Farm:
             self.channel = grpc.insecure_channel(address, options)
         self.stub = EnvFarmStub(self.channel)  # type: ignore[no-untyped-call]
         self._on_close: list[Callable[[], None]] = []
-        self._closed = False
+        self.closed = False
 
     def environments(self) -> list[pb.Environment]:
         """What the farm offers."""
@@ -119,9 +119,9 @@ class Farm:
 
     def close(self) -> None:
         """Ends the connection, and the farm itself if `launch` started it."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         try:
             for callback in reversed(self._on_close):
                 callback()

@@ -45,15 +45,21 @@ def launch(
     *,
     binary: str | Path | None = None,
     config: str | Path | None = None,
+    token_file: str | Path | None = None,
     args: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     timeout: float = 60.0,
 ) -> Farm:
     """Starts `envfarm serve` on free loopback ports and connects to it.
 
-    The farm ends when the returned `Farm` is closed, and also when this process dies, however it dies. `config` is a farm's
-    TOML file (the built-in default if left out), `args` are further arguments of `serve`, `env` is added to this process's
-    environment, `timeout` is in seconds. Raises LaunchError with the tail of the farm's log.
+    The farm ends when the returned `Farm` is closed, and also when this process dies, however it dies.
+
+    config      a farm's TOML file; the built-in configuration if left out
+    token_file  its first line is what every client must present
+    args, env   further arguments of `serve`, and what is added to this process's environment
+    timeout     seconds until it must serve
+
+    Raises LaunchError with the tail of the farm's log.
     """
     folder = Path(tempfile.mkdtemp(prefix="envfarm-"))
     ready = folder / "ready.json"
@@ -61,6 +67,10 @@ def launch(
     command += ["--ready-file", str(ready), "--until-stdin-closes"]
     if config is not None:
         command += ["--config", str(config)]
+    token = None
+    if token_file is not None:
+        command += ["--token-file", str(token_file)]
+        token = Path(token_file).read_text().split("\n")[0].strip()
     with (folder / "log").open("wb") as log:
         try:
             process = subprocess.Popen(
@@ -77,7 +87,7 @@ def launch(
             raise LaunchError(f"cannot start {command[0]}: {error}") from None
     try:
         addresses = _wait_until_ready(process, ready, timeout)
-        farm = connect(addresses["grpc"], timeout=timeout)
+        farm = connect(addresses["grpc"], token=token, timeout=timeout)
     except BaseException as error:
         _stop(process)
         tail = _tail(folder / "log")

@@ -206,11 +206,11 @@ class Faults:
         return lost() if number in self.numbers else None
 
 
-def serve(farm: FakeFarm) -> tuple[grpc.Server, str]:
+def serve(farm: FakeFarm, tls: grpc.ServerCredentials | None = None) -> tuple[grpc.Server, str]:
     """Serves on a free loopback port."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     rpc.add_EnvFarmServicer_to_server(farm, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_secure_port("127.0.0.1:0", tls) if tls else server.add_insecure_port("127.0.0.1:0")
     server.start()
     return server, f"127.0.0.1:{port}"
 

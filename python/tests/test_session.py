@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import fake
+import grpc
 import pytest
+import trustme
 
 import envfarm
 from envfarm import pb
@@ -199,6 +202,28 @@ def test_the_token_travels_with_every_call_and_a_wrong_one_is_said_so(fake_farm:
     assert client.status().version == "fake"
     with pytest.raises(envfarm.AuthError, match="wrong token"):
         envfarm.connect(client.address, token="guess")
+
+
+def test_tls_checks_the_certificate_and_then_carries_a_session(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("farm.example")
+    pair = (certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    server, address = fake.serve(fake.FakeFarm(token="secret"), grpc.ssl_server_credentials([pair]))
+    try:
+        tls = envfarm.Tls(ca=tmp_path / "ca.pem", server_name="farm.example")
+        with (
+            envfarm.connect(address, token="secret", tls=tls) as client,
+            client.acquire("counter", slots=1) as lease,
+            lease.session() as session,
+        ):
+            start(session)
+        for wrong in (envfarm.Tls(ca=tmp_path / "other.pem", server_name="farm.example"), envfarm.Tls(ca=tmp_path / "ca.pem")):
+            with pytest.raises(envfarm.FarmUnavailable):
+                envfarm.connect(address, token="secret", tls=wrong, timeout=1)
+    finally:
+        server.stop(None).wait()
 
 
 def test_nobody_there_is_said_within_the_timeout() -> None:

@@ -385,7 +385,7 @@ class GetStatusResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., draining: bool = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., leases: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_budget_bytes: _Optional[int] = ...) -> None: ...
 
 class PoolStatus(_message.Message):
-    __slots__ = ("environment", "hosts", "warm", "busy", "leased_slots", "episodes", "steps", "failures")
+    __slots__ = ("environment", "hosts", "warm", "busy", "leased_slots", "episodes", "steps", "failures", "waiting", "trouble")
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     HOSTS_FIELD_NUMBER: _ClassVar[int]
     WARM_FIELD_NUMBER: _ClassVar[int]
@@ -394,6 +394,8 @@ class PoolStatus(_message.Message):
     EPISODES_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
     environment: str
     hosts: _containers.RepeatedCompositeFieldContainer[HostStatus]
     warm: int
@@ -402,7 +404,9 @@ class PoolStatus(_message.Message):
     episodes: int
     steps: int
     failures: int
-    def __init__(self, environment: _Optional[str] = ..., hosts: _Optional[_Iterable[_Union[HostStatus, _Mapping]]] = ..., warm: _Optional[int] = ..., busy: _Optional[int] = ..., leased_slots: _Optional[int] = ..., episodes: _Optional[int] = ..., steps: _Optional[int] = ..., failures: _Optional[int] = ...) -> None: ...
+    waiting: int
+    trouble: str
+    def __init__(self, environment: _Optional[str] = ..., hosts: _Optional[_Iterable[_Union[HostStatus, _Mapping]]] = ..., warm: _Optional[int] = ..., busy: _Optional[int] = ..., leased_slots: _Optional[int] = ..., episodes: _Optional[int] = ..., steps: _Optional[int] = ..., failures: _Optional[int] = ..., waiting: _Optional[int] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class HostStatus(_message.Message):
     __slots__ = ("id", "state", "sandboxes", "served", "memory_bytes", "age_ms", "pid")
