@@ -124,6 +124,12 @@ struct Leased {
     ttl: Mutex<Option<Duration>>,
 }
 
+impl Leased {
+    fn set_ttl(&self, ttl: Option<Duration>) {
+        *self.ttl.lock().unwrap_or_else(PoisonError::into_inner) = ttl;
+    }
+}
+
 impl Farm {
     /// Starts the farm's own tasks, so it must be called in a tokio runtime, after the metrics recorder was installed.
     pub fn new(environments: Vec<Environment>, options: FarmOptions) -> Arc<Self> {
@@ -176,7 +182,9 @@ impl Farm {
         let now = Instant::now();
         let mut table = self.table();
         let granted = table.acquire(client_token, environment, slots as usize, ttl, now)?;
-        if !self.leases.contains_key(&granted.id) {
+        if let Some(leased) = self.leases.get(&granted.id) {
+            leased.set_ttl(ttl);
+        } else {
             let context = self.context(environment).ok_or_else(|| LeaseError::UnknownEnvironment(environment.to_owned()))?;
             let lease = Arc::new(Lease::new(granted.id.clone(), slots, context.clone(), self.tasks.clone()));
             self.leases.insert(granted.id.clone(), Arc::new(Leased { lease, ttl: Mutex::new(ttl) }));
@@ -191,7 +199,7 @@ impl Farm {
         let now = Instant::now();
         let renewed = self.table().renew(lease, ttl, now)?;
         if let Some(leased) = self.leases.get(lease) {
-            *leased.ttl.lock().unwrap_or_else(PoisonError::into_inner) = ttl;
+            leased.set_ttl(ttl);
         }
         Ok(LeaseInfo::new(&renewed, now))
     }

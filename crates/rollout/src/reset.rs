@@ -254,7 +254,7 @@ async fn in_place(env: &Env, start: &Start, mut previous: Box<Episode>, laps: &m
 fn no_sandbox(error: TakeError) -> Failure {
     let code = match error {
         TakeError::ShuttingDown => FailureCode::ShuttingDown,
-        _ => FailureCode::NoCapacity,
+        TakeError::Timeout { .. } => FailureCode::NoCapacity,
     };
     Failure::new(code, error.to_string())
 }

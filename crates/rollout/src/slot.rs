@@ -32,6 +32,8 @@ use crate::outlet::{Outlet, Sink};
 use crate::reset::{Leftovers, Preparing, Ready, Start};
 use crate::work::{self, Cell, Finished, SlotContext};
 
+const DEADLINE_PASSED: &str = "the command's deadline passed";
+
 /// For timeouts that the clock cannot count.
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 /// Messages that wait for a slot. One command is in flight a slot, so more than a few is a client that floods.
@@ -132,6 +134,7 @@ struct Slot {
     outlet: Outlet,
 }
 
+#[expect(clippy::large_enum_variant, reason = "lives for one turn of the loop; a box would be an allocation a step")]
 enum Event {
     Stop,
     Finished(Finished),
@@ -151,7 +154,7 @@ impl Slot {
                         self.conclude(&work, finished);
                     }
                 }
-                Event::DeadlinePassed => self.abort(FailureCode::DeadlineExceeded, "the command's deadline passed"),
+                Event::DeadlinePassed => self.abort(FailureCode::DeadlineExceeded, DEADLINE_PASSED),
                 Event::Prepared | Event::Unblocked => {}
                 Event::Message(Message::Command(received)) => self.receive(*received),
                 Event::Message(Message::Cancel(request_id)) => {
@@ -183,6 +186,10 @@ impl Slot {
     fn receive(&mut self, received: Received) {
         let Received { command, at } = received;
         match self.admission.admit(&command) {
+            // It waited too long for this slot to take it, because nobody read the outcomes before it.
+            Ok(Admit::Run) if at.elapsed() >= command.timeout => {
+                self.refuse(command.request_id, Failure::new(FailureCode::DeadlineExceeded, DEADLINE_PASSED), at);
+            }
             Ok(Admit::Run) => match self.context.plan(&command) {
                 Ok(start) => self.begin(command, start, at),
                 Err(failure) => self.refuse(command.request_id, failure, at),
