@@ -17,18 +17,10 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status, Streaming};
 
 use crate::convert::{At, ConvertError};
+use crate::limits::{CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, STREAM_WINDOW_BYTES};
 use crate::v1::rollout_request::Kind as Out;
 use crate::v1::rollout_response::Kind as In;
 use crate::v1::{self, env_farm_client::EnvFarmClient};
-
-/// Largest message in either direction, in bytes: what the server sends and accepts, and a margin for framing.
-pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
-/// HTTP/2 flow-control windows, in bytes. The default of 64 KiB would stall on every picture.
-pub const STREAM_WINDOW_BYTES: u32 = 16 << 20;
-pub const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
-/// How often an idle connection is probed, and how long the answer may take, before the peer counts as gone.
-pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Deadline of unary calls. None of them waits for a sandbox.

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod convert;
+pub mod limits;
 
 pub use client::{Client, ClientError, Rollout, RolloutReceiver, RolloutSender};
 
