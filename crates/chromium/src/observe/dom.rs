@@ -1,0 +1,251 @@
+//! The DOM snapshot, as far as observations need it: the tree, attributes, boxes. The snapshot itself travels on unparsed.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+/// `DOMSnapshot.captureSnapshot`'s answer: flattened documents over a table of strings.
+#[derive(Debug, Deserialize)]
+pub struct Snapshot {
+    pub documents: Vec<Document>,
+    pub strings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    pub scroll_offset_x: Option<f64>,
+    pub scroll_offset_y: Option<f64>,
+    pub nodes: Nodes,
+    pub layout: Layout,
+}
+
+/// Columns over the nodes of a document, in document order; -1 stands for none.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Nodes {
+    pub parent_index: Vec<i32>,
+    pub node_type: Vec<u8>,
+    pub node_name: Vec<i32>,
+    pub node_value: Vec<i32>,
+    pub backend_node_id: Vec<i64>,
+    pub attributes: Vec<Vec<i32>>,
+    pub is_clickable: Rare,
+    pub content_document_index: RareIndex,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Rare {
+    pub index: Vec<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct RareIndex {
+    pub index: Vec<usize>,
+    pub value: Vec<usize>,
+}
+
+/// Columns over the boxes of a document.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Layout {
+    pub node_index: Vec<usize>,
+    /// x, y, width, height in the document's CSS pixels.
+    pub bounds: Vec<[f64; 4]>,
+    /// Empty for what is not rendered. Only where rectangles were asked for.
+    pub client_rects: Option<Vec<Vec<f64>>>,
+}
+
+/// A node by its place: document and position in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    pub document: u32,
+    pub node: u32,
+}
+
+impl Place {
+    fn at(document: usize, node: usize) -> Self {
+        Self { document: document as u32, node: node as u32 }
+    }
+}
+
+/// Quick answers about a snapshot.
+pub struct Dom {
+    pub snapshot: Snapshot,
+    by_backend: HashMap<i64, Place>,
+    by_bid: HashMap<String, Place>,
+    /// One past the last descendant, by document and node.
+    ends: Vec<Vec<u32>>,
+    /// Index into the layout, by document and node; -1 for what has no box.
+    boxes: Vec<Vec<i32>>,
+    /// Where each document's origin is in the main viewport, in CSS pixels.
+    pub origins: Vec<(f64, f64)>,
+    names: Names,
+}
+
+/// Indices of attribute names in the table of strings.
+struct Names {
+    bid: i32,
+}
+
+pub const ELEMENT: u8 = 1;
+pub const TEXT: u8 = 3;
+
+impl Dom {
+    pub fn new(snapshot: Snapshot) -> Self {
+        let index = |name: &str| snapshot.strings.iter().position(|s| s == name).map_or(-2, |i| i as i32);
+        let names = Names { bid: index("bid") };
+        let mut by_backend = HashMap::new();
+        let mut by_bid = HashMap::new();
+        let mut ends = Vec::with_capacity(snapshot.documents.len());
+        let mut boxes = Vec::with_capacity(snapshot.documents.len());
+        for (d, document) in snapshot.documents.iter().enumerate() {
+            let nodes = &document.nodes;
+            let mut end: Vec<u32> = (1..=nodes.parent_index.len() as u32).collect();
+            for node in (0..nodes.parent_index.len()).rev() {
+                if let Ok(parent) = usize::try_from(nodes.parent_index[node])
+                    && parent < node
+                {
+                    end[parent] = end[parent].max(end[node]);
+                }
+            }
+            ends.push(end);
+            let mut own = vec![-1; nodes.parent_index.len()];
+            for (i, node) in document.layout.node_index.iter().enumerate().rev() {
+                if let Some(slot) = own.get_mut(*node) {
+                    *slot = i as i32;
+                }
+            }
+            boxes.push(own);
+            for (n, id) in nodes.backend_node_id.iter().enumerate() {
+                by_backend.insert(*id, Place::at(d, n));
+            }
+            for (n, attributes) in nodes.attributes.iter().enumerate() {
+                if let Some(pair) = attributes.chunks_exact(2).find(|pair| pair[0] == names.bid) {
+                    let bid = usize::try_from(pair[1]).ok().and_then(|i| snapshot.strings.get(i));
+                    by_bid.insert(bid.cloned().unwrap_or_default(), Place::at(d, n));
+                }
+            }
+        }
+        let origins = vec![(0.0, 0.0); snapshot.documents.len()];
+        let mut dom = Self { by_backend, by_bid, ends, boxes, origins, names, snapshot };
+        dom.place_documents((0.0, 0.0));
+        dom
+    }
+
+    /// Computes where each document is, given where the viewport of the first one is in the main viewport.
+    pub fn place_documents(&mut self, first: (f64, f64)) {
+        let mut todo = vec![(0, first)];
+        let mut seen = vec![false; self.snapshot.documents.len()];
+        while let Some((d, viewport)) = todo.pop() {
+            let Some(document) = self.snapshot.documents.get(d) else { continue };
+            if std::mem::replace(&mut seen[d], true) {
+                continue;
+            }
+            let scroll = (document.scroll_offset_x.unwrap_or(0.0), document.scroll_offset_y.unwrap_or(0.0));
+            self.origins[d] = (viewport.0 - scroll.0, viewport.1 - scroll.1);
+            let content = &document.nodes.content_document_index;
+            for (node, inner) in content.index.iter().zip(&content.value) {
+                // The frame's border is not counted in, as BrowserGym does not.
+                let bounds = self.bounds(Place::at(d, *node)).unwrap_or_default();
+                todo.push((*inner, (bounds[0], bounds[1])));
+            }
+        }
+    }
+
+    /// x, y, width and height in the main viewport; `None` for what has no box.
+    pub fn bounds(&self, place: Place) -> Option<[f64; 4]> {
+        let at = usize::try_from(*self.boxes[place.document as usize].get(place.node as usize)?).ok()?;
+        let [x, y, width, height] = *self.document(place).layout.bounds.get(at)?;
+        let origin = self.origins[place.document as usize];
+        Some([x + origin.0, y + origin.1, width, height])
+    }
+
+    /// Like [`Self::bounds`], but `None` too for what is laid out without being rendered.
+    pub fn rendered_bounds(&self, place: Place) -> Option<[f64; 4]> {
+        let at = usize::try_from(*self.boxes[place.document as usize].get(place.node as usize)?).ok()?;
+        let rects = self.document(place).layout.client_rects.as_ref()?;
+        if rects.get(at)?.is_empty() { None } else { self.bounds(place) }
+    }
+
+    /// Every element with an id, in document order.
+    pub fn marked(&self) -> impl Iterator<Item = (Place, &str)> {
+        self.snapshot.documents.iter().enumerate().flat_map(move |(d, document)| {
+            (0..document.nodes.attributes.len()).filter_map(move |n| {
+                let place = Place::at(d, n);
+                Some((place, self.bid(place)?))
+            })
+        })
+    }
+
+    pub fn by_backend(&self, id: i64) -> Option<Place> {
+        self.by_backend.get(&id).copied()
+    }
+
+    pub fn by_bid(&self, bid: &str) -> Option<Place> {
+        self.by_bid.get(bid).copied()
+    }
+
+    pub fn document(&self, place: Place) -> &Document {
+        &self.snapshot.documents[place.document as usize]
+    }
+
+    pub fn parent(&self, place: Place) -> Option<Place> {
+        let parent = *self.document(place).nodes.parent_index.get(place.node as usize)?;
+        Some(Place { document: place.document, node: u32::try_from(parent).ok()? })
+    }
+
+    /// Whether `inner` is `outer` or below it.
+    pub fn holds(&self, outer: Place, inner: Place) -> bool {
+        let end = self.ends[outer.document as usize][outer.node as usize];
+        outer.document == inner.document && (outer.node..end).contains(&inner.node)
+    }
+
+    pub fn backend_id(&self, place: Place) -> i64 {
+        self.document(place).nodes.backend_node_id[place.node as usize]
+    }
+
+    pub fn kind(&self, place: Place) -> u8 {
+        self.document(place).nodes.node_type[place.node as usize]
+    }
+
+    pub fn string(&self, index: i32) -> Option<&str> {
+        self.snapshot.strings.get(usize::try_from(index).ok()?).map(String::as_str)
+    }
+
+    /// Upper case for HTML, as written for SVG, `#text` for text.
+    pub fn name(&self, place: Place) -> &str {
+        self.string(self.document(place).nodes.node_name[place.node as usize]).unwrap_or_default()
+    }
+
+    pub fn text(&self, place: Place) -> &str {
+        self.string(self.document(place).nodes.node_value[place.node as usize]).unwrap_or_default()
+    }
+
+    pub fn attributes(&self, place: Place) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.document(place).nodes.attributes.get(place.node as usize).map_or(&[][..], Vec::as_slice);
+        pairs.chunks_exact(2).filter_map(|pair| Some((self.string(pair[0])?, self.string(pair[1]).unwrap_or_default())))
+    }
+
+    pub fn attribute(&self, place: Place, name: &str) -> Option<&str> {
+        self.attributes(place).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    pub fn bid(&self, place: Place) -> Option<&str> {
+        let pairs = self.document(place).nodes.attributes.get(place.node as usize)?;
+        let pair = pairs.chunks_exact(2).find(|pair| pair[0] == self.names.bid)?;
+        self.string(pair[1])
+    }
+
+    /// The root element of the document that the place is in.
+    pub fn root_element(&self, place: Place) -> Option<Place> {
+        let nodes = &self.document(place).nodes;
+        let root = nodes.node_type.iter().position(|kind| *kind == ELEMENT)?;
+        Some(Place::at(place.document as usize, root))
+    }
+
+    /// Id of the node or of the nearest ancestor that has one.
+    pub fn nearest_bid(&self, place: Place) -> Option<&str> {
+        std::iter::successors(Some(place), |p| self.parent(*p)).find_map(|p| self.bid(p))
+    }
+}

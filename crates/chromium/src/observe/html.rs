@@ -1,0 +1,185 @@
+//! The page as AutoWebGLM's agents read it: operable elements with their ids, the rest pruned to what carries text or
+//! structure, then the open tabs, the position in the page, and the previous actions.
+//!
+//! An element reads `<tag[id]| attribute; attribute; text inner >`, after AutoWebGLM's "refine" form; only what is in the
+//! viewport is told. Beyond AutoWebGLM, frames are told where they stand, and a list's options with it.
+
+use std::collections::HashSet;
+
+use super::dom::{Dom, ELEMENT, Place, TEXT};
+use super::{PageState, Walked};
+
+/// Attributes whose values are told.
+const TOLD: [&str; 4] = ["title", "value", "placeholder", "selected"];
+/// Characters of one text or attribute.
+const MAX_TEXT: usize = 500;
+
+pub fn text(dom: &Dom, usable: &HashSet<&str>, main: &Walked, page: &PageState, previous: &[String]) -> String {
+    let mut tabs = Vec::with_capacity(page.tabs.len());
+    for (i, tab) in page.tabs.iter().enumerate() {
+        let title = if i == page.active { &main.title } else { &tab.title };
+        tabs.push(format!("{}. {title}{}", i + 1, if i == page.active { " <-- current tab" } else { "" }));
+    }
+    let previous = match previous {
+        [] => "None".to_owned(),
+        actions => actions.iter().enumerate().map(|(i, a)| format!("{}. {a}", i + 1)).collect::<Vec<_>>().join("\n"),
+    };
+    format!(
+        "<html> {} </html>\n\n#Previous commands: {previous}\n\n#Window tabs: {}\n\n#Current viewport (pages): {}\n",
+        simplify(dom, usable, page.viewport),
+        tabs.join("\n"),
+        position(main),
+    )
+}
+
+/// Where the viewport is in the page, in heights of the viewport: `[0-|1.5--4.0]`.
+fn position(main: &Walked) -> String {
+    let height = main.inner.1.max(1.0);
+    let (at, of) = (main.scroll.1 / height, main.size.1 / height);
+    let dashes = |n: f64| "-".repeat(n.clamp(0.0, 200.0) as usize);
+    format!("[0{}|{at:.1}{}{of:.1}]", dashes(at), dashes((of - at).max(1.0)))
+}
+
+/// What is left of a subtree.
+enum Piece {
+    Text(String),
+    Element(String),
+}
+
+#[derive(Default)]
+struct Gathered {
+    /// Last child first.
+    pieces: Vec<Piece>,
+    /// Children that carry anything.
+    carrying: usize,
+}
+
+fn simplify(dom: &Dom, usable: &HashSet<&str>, viewport: (u32, u32)) -> String {
+    let documents = dom.snapshot.documents.len();
+    let mut whole: Vec<Option<Gathered>> = (0..documents).map(|_| None).collect();
+    // Children come after their parents, inner documents after outer ones: backwards, all is at hand when it is needed.
+    for d in (0..documents).rev() {
+        let nodes = &dom.snapshot.documents[d].nodes;
+        let mut gathered: Vec<Gathered> = (0..nodes.parent_index.len()).map(|_| Gathered::default()).collect();
+        let content = &nodes.content_document_index;
+        for (node, inner) in content.index.iter().zip(&content.value) {
+            if let (Some(slot), Some(inner)) = (gathered.get_mut(*node), whole.get_mut(*inner).and_then(Option::take)) {
+                *slot = inner;
+            }
+        }
+        for n in (0..gathered.len()).rev() {
+            let place = Place { document: d as u32, node: n as u32 };
+            let own = std::mem::take(&mut gathered[n]);
+            let (pieces, carries) = prune(dom, usable, viewport, place, own);
+            match usize::try_from(nodes.parent_index[n]).ok().filter(|p| *p < n) {
+                Some(parent) => {
+                    gathered[parent].carrying += usize::from(carries);
+                    gathered[parent].pieces.extend(pieces.into_iter().rev());
+                }
+                None => {
+                    let root = whole[d].get_or_insert_default();
+                    root.carrying += usize::from(carries);
+                    root.pieces.extend(pieces.into_iter().rev());
+                }
+            }
+        }
+    }
+    let main = whole.into_iter().next().flatten().unwrap_or_default();
+    join(main.pieces.iter().rev())
+}
+
+fn join<'p>(pieces: impl Iterator<Item = &'p Piece>) -> String {
+    let texts: Vec<&str> = pieces
+        .map(|p| match p {
+            Piece::Text(text) | Piece::Element(text) => text.as_str(),
+        })
+        .collect();
+    texts.join(" ")
+}
+
+/// What of a node and of what was gathered below it is told, first child first, and whether it carries anything.
+fn prune(dom: &Dom, usable: &HashSet<&str>, viewport: (u32, u32), place: Place, below: Gathered) -> (Vec<Piece>, bool) {
+    match dom.kind(place) {
+        TEXT => {
+            let text = shorten(dom.text(place));
+            if text.is_empty() || !(shows(dom, place, viewport) || is_option(dom, dom.parent(place))) {
+                return (Vec::new(), false);
+            }
+            (vec![Piece::Text(text)], true)
+        }
+        ELEMENT => {
+            let mut pieces = below.pieces;
+            pieces.reverse();
+            if !(shows(dom, place, viewport) || is_option(dom, Some(place))) {
+                return (pieces, below.carrying > 0);
+            }
+            let label = dom.bid(place).filter(|bid| usable.contains(bid));
+            let told = attributes(dom, place);
+            let only_text = !pieces.is_empty() && pieces.iter().all(|p| matches!(p, Piece::Text(_)));
+            let carries = below.carrying > 0 || !told.is_empty();
+            if label.is_none() && told.is_empty() && !only_text && below.carrying <= 1 {
+                return (pieces, carries);
+            }
+            let tag = dom.name(place).to_ascii_lowercase();
+            let label = label.map(|l| format!("[{l}]")).unwrap_or_default();
+            let inner: Vec<Piece> = if only_text { pieces } else { pieces.into_iter().map(wrap).collect() };
+            let words = [told.join("; "), join(inner.iter())];
+            let words: Vec<&str> = words.iter().map(String::as_str).filter(|w| !w.is_empty()).collect();
+            let space = if words.is_empty() { "" } else { " " };
+            (vec![Piece::Element(format!("<{tag}{label}|{space}{} >", words.join(" ")))], carries)
+        }
+        // The document: passes on what it holds.
+        _ => {
+            let mut pieces = below.pieces;
+            pieces.reverse();
+            (pieces, below.carrying > 0)
+        }
+    }
+}
+
+/// Text beside elements is told as an element of its own.
+fn wrap(piece: Piece) -> Piece {
+    match piece {
+        Piece::Text(text) => Piece::Element(format!("<text| {text} >")),
+        element => element,
+    }
+}
+
+fn attributes(dom: &Dom, place: Place) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for name in TOLD {
+        let Some(value) = dom.attribute(place, name) else { continue };
+        let value = shorten(value);
+        if !value.is_empty() && !told.contains(&value) {
+            told.push(value);
+        }
+    }
+    told
+}
+
+fn shorten(text: &str) -> String {
+    let mut words = String::new();
+    for word in text.split_whitespace() {
+        if words.len() >= MAX_TEXT {
+            break;
+        }
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(word);
+    }
+    if let Some((cut, _)) = words.char_indices().nth(MAX_TEXT) {
+        words.truncate(cut);
+    }
+    words
+}
+
+fn shows(dom: &Dom, place: Place, viewport: (u32, u32)) -> bool {
+    let Some([x, y, width, height]) = dom.bounds(place) else { return false };
+    width > 0.0 && height > 0.0 && x < f64::from(viewport.0) && y < f64::from(viewport.1) && x + width > 0.0 && y + height > 0.0
+}
+
+/// Options of a closed list have no box, but an agent must know them to choose.
+fn is_option(dom: &Dom, place: Option<Place>) -> bool {
+    place.is_some_and(|p| dom.name(p) == "OPTION")
+}
