@@ -238,7 +238,7 @@ impl EventSink for BrowserEvents {
                         Some(status) => {
                             let context = self.targets.get(target.as_ref()).map(|c| c.value().clone());
                             if let Some(tab) = context.and_then(|c| c.tab(&target)) {
-                                tab.mark_lost(&format!("the page's process {status}"));
+                                tab.mark_crashed(&format!("the page's process ended: {status}"));
                             }
                         }
                     }

@@ -152,10 +152,8 @@ impl Backend for ChromiumBackend {
     }
 
     async fn connect(&self, endpoints: &Endpoints, cancel: &CancellationToken) -> Result<Arc<dyn Host>, BackendError> {
-        let url = endpoints
-            .urls
-            .get(CDP_ENDPOINT)
-            .ok_or_else(|| BackendError::Protocol(format!("the host has no endpoint {CDP_ENDPOINT:?}")))?;
+        let url =
+            endpoints.urls.get(CDP_ENDPOINT).ok_or_else(|| BackendError::Protocol(format!("the host has no endpoint {CDP_ENDPOINT:?}")))?;
         let connect = HostInner::connect(url, self.options.clone());
         let inner = cancel.run_until_cancelled(connect).await.ok_or(BackendError::Cancelled)??;
         Ok(Arc::new(ChromiumHost { inner }))
@@ -188,7 +186,8 @@ impl HostInner {
         let browser = Session::browser(connection);
         let pages = json!([{"type": "page"}, {"exclude": true}]);
         browser.call_raw("Target.setDiscoverTargets", json!({"discover": true, "filter": pages})).await?;
-        let attach = json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true, "filter": pages});
+        // New pages wait until they are prepared. (Not waiting also hangs Chromium when a page opens a popup.)
+        let attach = json!({"autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true, "filter": pages});
         browser.call_raw("Target.setAutoAttach", attach).await?;
         Ok(Arc::new(Self { browser, events, options }))
     }

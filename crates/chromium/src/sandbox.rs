@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use envfarm_core::{
-    Action, ActionResult, ActionStatus, BackendError, Observation, ObservationRequest, Sandbox, SandboxSpec, WebPage,
-};
+use envfarm_core::{Action, ActionResult, ActionStatus, BackendError, Observation, ObservationRequest, Sandbox, SandboxSpec, WebPage};
 use serde_json::{Value, json};
 use tokio::time::{timeout, timeout_at};
 
@@ -54,10 +52,10 @@ impl ChromiumSandbox {
         let waiting_page = spec.start_url.clone().unwrap_or_else(|| "about:blank".to_owned());
         let mut sandbox = Self { host, context, devices: Devices::default(), waiting_page, disposed: false };
         // From here on a failure, or a caller that goes away, disposes of the context: see Drop.
-        sandbox.host.browser().notify(
-            "Browser.setDownloadBehavior",
-            json!({"behavior": "deny", "browserContextId": id, "eventsEnabled": true}),
-        );
+        sandbox
+            .host
+            .browser()
+            .notify("Browser.setDownloadBehavior", json!({"behavior": "deny", "browserContextId": id, "eventsEnabled": true}));
         let target = sandbox.create_target(&sandbox.waiting_page.clone()).await?;
         let appeared = sandbox.context.wait_until(|c| c.tab(&target).is_some());
         timeout(OPEN_LIMIT, appeared).await.map_err(|_| BackendError::Timeout { what: "attaching to a new page", limit: OPEN_LIMIT })?;
@@ -73,10 +71,7 @@ impl ChromiumSandbox {
         let made: Value = self
             .host
             .browser()
-            .call_as(
-                "Target.createTarget",
-                json!({"url": url, "browserContextId": self.context.id, "width": width, "height": height}),
-            )
+            .call_as("Target.createTarget", json!({"url": url, "browserContextId": self.context.id, "width": width, "height": height}))
             .await?;
         Ok(made["targetId"].as_str().unwrap_or_default().to_owned())
     }
@@ -175,13 +170,30 @@ impl ChromiumSandbox {
         evicted
     }
 
-    /// After a call that got no answer: ends whatever script holds the page. Tells whether the page answers again.
+    /// After a call that got no answer: ends whatever holds the page. Tells whether the page answers again.
     async fn unstick(&mut self) -> bool {
         let Some(tab) = self.context.active() else { return true };
         let session = tab.session.with_limit(Duration::from_secs(2));
+        if tab.busy() == Some(Busy::Loading) {
+            // Chromium holds calls to a page back while its next document is on the way: without this one, forever.
+            let _ = session.call_raw("Page.stopLoading", json!({})).await;
+            self.context.note("a load that did not end was stopped".to_owned());
+            if settle::answers(&session).await {
+                return true;
+            }
+        }
         // Handled off the page's main thread, so a script that spins cannot hold it up.
         let _ = session.call_raw("Runtime.terminateExecution", json!({})).await;
-        session.call_raw("Runtime.evaluate", json!({"expression": "0"})).await.is_ok()
+        settle::answers(&session).await
+    }
+
+    /// Does something with a tab, unless its page's process dies first: calls to a dead page get no answer.
+    async fn with_live<T>(&self, tab: &Tab, work: impl Future<Output = T> + Send) -> Result<T, BackendError> {
+        tokio::select! {
+            biased;
+            why = tab.crashed() => Err(BackendError::SandboxLost(why)),
+            done = work => Ok(done),
+        }
     }
 
     /// What became of an action that did not come about, for agent and farm.
@@ -238,12 +250,17 @@ impl ChromiumSandbox {
 #[async_trait]
 impl Sandbox for ChromiumSandbox {
     async fn act(&mut self, action: &Action) -> Result<ActionResult, BackendError> {
-        self.live_tab()?;
         self.context.take_notes();
         let mut result = ActionResult::ok();
         let cap = self.host.options().action_cap;
         let waits = if let Action::Wait { ms } = action { Duration::from_millis(u64::from(*ms)) } else { Duration::ZERO };
-        let performed = match timeout(cap + waits, act::perform(self, action, &mut result)).await {
+        let tab = self.live_tab()?;
+        let performed = tokio::select! {
+            biased;
+            why = tab.crashed() => return Err(BackendError::SandboxLost(why)),
+            performed = timeout(cap + waits, act::perform(self, action, &mut result)) => performed,
+        };
+        let performed = match performed {
             Ok(performed) => performed,
             Err(_) => Err(ActError::Refused(ActionStatus::TimedOut, format!("the page did not react within {cap:?}"))),
         };
@@ -278,15 +295,14 @@ impl Sandbox for ChromiumSandbox {
 
     async fn observe(&mut self, want: &ObservationRequest) -> Result<Vec<Observation>, BackendError> {
         let tab = self.live_tab()?;
-        let observed = observe::capture(&tab.frames(), &self.page_state(), want).await;
-        self.live_tab()?;
-        observed
+        let (frames, state) = (tab.frames(), self.page_state());
+        self.with_live(&tab, observe::capture(&frames, &state, want)).await?
     }
 
     async fn save_state(&mut self) -> Result<Bytes, BackendError> {
+        let tab = self.live_tab()?;
         let (tabs, active) = self.context.tabs();
-        self.live_tab()?;
-        storage::save(self.host.browser(), &self.context.id, &tabs, active).await
+        self.with_live(&tab, storage::save(self.host.browser(), &self.context.id, &tabs, active)).await?
     }
 
     async fn restore_state(&mut self, state: &[u8]) -> Result<(), BackendError> {
@@ -295,13 +311,13 @@ impl Sandbox for ChromiumSandbox {
 
     async fn fingerprint(&mut self) -> Result<String, BackendError> {
         let tab = self.live_tab()?;
-        storage::fingerprint(&tab).await
+        self.with_live(&tab, storage::fingerprint(&tab)).await?
     }
 
     async fn residue(&mut self) -> Result<Vec<String>, BackendError> {
         let tab = self.live_tab()?;
         let (tabs, _) = self.context.tabs();
-        storage::residue(self.host.browser(), &self.context.id, &tab, tabs.len()).await
+        self.with_live(&tab, storage::residue(self.host.browser(), &self.context.id, &tab, tabs.len())).await?
     }
 
     fn web(&mut self) -> Option<&mut dyn WebPage> {
@@ -329,8 +345,9 @@ impl Drop for ChromiumSandbox {
 #[async_trait]
 impl WebPage for ChromiumSandbox {
     async fn navigate(&mut self, url: &str) -> Result<(), BackendError> {
-        let session = self.live_session()?.with_limit(NAVIGATE_LIMIT);
-        let answer: Value = session.call_as("Page.navigate", json!({"url": url})).await?;
+        let tab = self.live_tab()?;
+        let session = tab.session.with_limit(NAVIGATE_LIMIT);
+        let answer = self.with_live(&tab, session.call_as::<Value>("Page.navigate", json!({"url": url}))).await??;
         if let Some(error) = answer["errorText"].as_str().filter(|e| !e.is_empty()) {
             return Err(BackendError::Protocol(format!("load {}: {error}", clip(url))));
         }
@@ -338,10 +355,9 @@ impl WebPage for ChromiumSandbox {
     }
 
     async fn evaluate(&mut self, expression: &str) -> Result<Result<Value, String>, BackendError> {
-        let session = self.live_session()?;
-        let answer = session
-            .call_as::<Value>("Runtime.evaluate", json!({"expression": expression, "awaitPromise": true, "returnByValue": true}))
-            .await;
+        let tab = self.live_tab()?;
+        let params = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let answer = self.with_live(&tab, tab.session.call_as::<Value>("Runtime.evaluate", params)).await?;
         let mut answer = match answer {
             Ok(answer) => answer,
             Err(error) if error.is_gone() => return Ok(Err("the page navigated away".to_owned())),

@@ -79,8 +79,7 @@ async fn evaluate(session: &Session, context: Option<i64>, expression: &str) -> 
 
 /// A script context of our own in a frame, which the page's scripts cannot reach.
 async fn isolated(session: &Session, frame: &str) -> Result<i64, BackendError> {
-    let made: Value =
-        session.call_as("Page.createIsolatedWorld", json!({"frameId": frame, "worldName": "envfarm-storage"})).await?;
+    let made: Value = session.call_as("Page.createIsolatedWorld", json!({"frameId": frame, "worldName": "envfarm-storage"})).await?;
     made["executionContextId"].as_i64().ok_or_else(|| BackendError::Protocol("no execution context".to_owned()))
 }
 
@@ -205,10 +204,7 @@ pub async fn fingerprint(tab: &Tab) -> Result<String, BackendError> {
 /// What an earlier episode could have left in this context, in words; empty if nothing.
 pub async fn residue(browser: &Session, context: &str, tab: &Tab, tabs: usize) -> Result<Vec<String>, BackendError> {
     let params = json!({"browserContextId": context});
-    let (cookies, stored) = futures::join!(
-        browser.call_as::<Value>("Storage.getCookies", params),
-        evaluate(&tab.session, None, LEFTOVERS)
-    );
+    let (cookies, stored) = futures::join!(browser.call_as::<Value>("Storage.getCookies", params), evaluate(&tab.session, None, LEFTOVERS));
     let mut found: Vec<String> = serde_json::from_value(stored?).unwrap_or_default();
     match cookies?["cookies"].as_array().map_or(0, Vec::len) {
         0 => {}

@@ -41,6 +41,7 @@ struct TabState {
     url: String,
     title: String,
     lost: Option<String>,
+    crashed: Option<String>,
     drag_data: Option<Box<RawValue>>,
     /// Requests that pause are answered with a blank page: see [`Tab::intercept_blank`].
     answers_blank: bool,
@@ -83,6 +84,7 @@ impl Tab {
         if dedicated_frames {
             self.session.notify("Target.setAutoAttach", json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true}));
         }
+        self.session.notify("Runtime.runIfWaitingForDebugger", none());
     }
 
     fn state(&self) -> MutexGuard<'_, TabState> {
@@ -114,6 +116,24 @@ impl Tab {
         self.changed.notify_waiters();
     }
 
+    /// Resolves when the page's process died, with what the browser said of it. Calls to such a page are never answered.
+    pub async fn crashed(&self) -> String {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(why) = self.state().crashed.clone() {
+                return why;
+            }
+            changed.await;
+        }
+    }
+
+    pub fn mark_crashed(&self, why: &str) {
+        self.state().crashed.get_or_insert_with(|| why.to_owned());
+        self.mark_lost(why);
+    }
+
     pub fn busy(&self) -> Option<Busy> {
         let state = self.state();
         if !state.loading.is_empty() {
@@ -124,7 +144,6 @@ impl Tab {
             n => Some(Busy::Requests(n)),
         }
     }
-
 
     /// Waits until `done` holds; checked at every event of the tab. The caller sets the deadline.
     pub async fn wait_until(&self, mut done: impl FnMut(&Self) -> bool) {
@@ -329,9 +348,7 @@ impl EventSink for Tab {
                 let Some(event) = read::<FrameEvent>(params) else { return };
                 let mut state = self.state();
                 if state.frames.len() < MAX_FRAMES && !state.frames.iter().any(|f| f.id == event.frame_id) {
-                    state
-                        .frames
-                        .push(Frame { id: event.frame_id.into_owned(), parent: event.parent_frame_id.map(Cow::into_owned) });
+                    state.frames.push(Frame { id: event.frame_id.into_owned(), parent: event.parent_frame_id.map(Cow::into_owned) });
                 }
                 return;
             }
@@ -392,7 +409,7 @@ impl EventSink for Tab {
                 }
                 return;
             }
-            "Inspector.targetCrashed" => self.mark_lost("the page's process crashed"),
+            "Inspector.targetCrashed" => self.mark_crashed("the page's process crashed"),
             "Target.attachedToTarget" => {
                 if let Some(event) = read::<AttachedToTarget>(params) {
                     self.on_child(event);

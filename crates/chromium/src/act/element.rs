@@ -161,10 +161,7 @@ impl ChromiumSandbox {
     pub(super) async fn upload(&mut self, target: &Target, files: &[String]) -> Result<(), ActError> {
         let element = self.element_at(target).await?;
         let paths = self.upload_paths(files)?;
-        let result = element
-            .session
-            .call_raw("DOM.setFileInputFiles", json!({"files": paths, "objectId": element.object_id}))
-            .await;
+        let result = element.session.call_raw("DOM.setFileInputFiles", json!({"files": paths, "objectId": element.object_id})).await;
         match result {
             Err(error) if !error.is_gone() && !error.is_target_gone() => {
                 Err(ActError::Refused(ActionStatus::NotInteractable, format!("not a file input: {error}")))

@@ -102,7 +102,10 @@ impl Devices {
         let mut event = self.mouse("mouseWheel", None, 0, 0);
         event["deltaX"] = dx.into();
         event["deltaY"] = dy.into();
-        session.call_raw("Input.dispatchMouseEvent", event).await.map(drop)
+        session.call_raw("Input.dispatchMouseEvent", event).await?;
+        // Scrolling happens with frames, apart from the page's tasks: two frames later it has begun.
+        let frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))";
+        session.call_raw("Runtime.evaluate", json!({"expression": frames, "awaitPromise": true})).await.map(drop)
     }
 
     fn key_event(&self, kind: &str, key: &Key, modifiers: u32) -> serde_json::Value {

@@ -17,8 +17,13 @@ const TAB_LIMIT: Duration = Duration::from_secs(5);
 /// Whether a sandbox may show this URL: http, https, `about:blank` and `data:` only. Compared on what Chromium would make
 /// of it: leading blanks and control characters inside the scheme do not hide it.
 pub fn allowed_url(url: &str) -> bool {
-    let cleaned: String =
-        url.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).skip_while(|c| *c <= ' ').take(64).collect::<String>().to_ascii_lowercase();
+    let cleaned: String = url
+        .chars()
+        .filter(|c| !matches!(c, '\t' | '\n' | '\r'))
+        .skip_while(|c| *c <= ' ')
+        .take(64)
+        .collect::<String>()
+        .to_ascii_lowercase();
     cleaned == "about:blank"
         || cleaned.starts_with("about:blank#")
         || cleaned.starts_with("about:blank?")
@@ -50,7 +55,10 @@ impl ChromiumSandbox {
         let url = complete(url);
         if !allowed_url(&url) {
             let shown: String = url.chars().take(100).collect();
-            return Err(ActError::Refused(ActionStatus::Refused, format!("{shown:?}: only http, https, about:blank and data: may be opened")));
+            return Err(ActError::Refused(
+                ActionStatus::Refused,
+                format!("{shown:?}: only http, https, about:blank and data: may be opened"),
+            ));
         }
         if new_tab {
             self.new_tab("about:blank").await?;
