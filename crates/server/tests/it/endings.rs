@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use envfarm_core::FailureCode;
-use envfarm_proto::ClientError;
+use envfarm_proto::{Client, ClientError};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::farm::{Served, begin, command, failure, noop, run, transition};
+use crate::farm::{ANY, Served, begin, command, failure, noop, options, run, transition};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -45,4 +48,38 @@ async fn shutdown_ends_streams_and_the_server() {
     let ended = timeout(SOON, rollout.recv_many(&mut outcomes)).await.unwrap();
     assert!(matches!(&ended, Err(ClientError::Status(status)) if status.code() == Code::Unavailable), "{ended:?}");
     timeout(SOON, served.running).await.unwrap().unwrap();
+}
+
+/// Takes one connection to `target`, and hangs between the two once told to, as a cable that was pulled would.
+async fn cable(target: std::net::SocketAddr, pulled: CancellationToken) -> std::net::SocketAddr {
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(target).await.unwrap();
+        if pulled.run_until_cancelled(copy_bidirectional(&mut near, &mut far)).await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+#[ignore = "waits for the keepalive timeout, half a minute"]
+async fn a_client_that_vanished_is_noticed_and_its_lease_runs_out() {
+    let served = Served::start(options()).await;
+    let pulled = CancellationToken::new();
+    let addr = cable(served.addr, pulled.clone()).await;
+    let client = Client::connect(&format!("http://{addr}"), None, None).await.unwrap();
+    let lease = client.acquire("test", "null", 1, Duration::from_secs(1)).await.unwrap();
+    let mut rollout = client.rollout(&lease.id, &[]).await.unwrap();
+    begin(&mut rollout).await;
+    pulled.cancel();
+    let gone = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        while served.farm.status().leases > 0 {
+            ticks.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(40), gone).await.expect("the lease to run out");
 }
