@@ -7,13 +7,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envfarm_core::{Backend, Endpoints, Host, HostId, Provider, ProviderError, Sandbox, SandboxSpec, Usage};
+use envfarm_core::{Backend, BackendError, Endpoints, Host, HostId, HostSpec, Provider, ProviderError, Sandbox, SandboxSpec, Usage};
 use futures::FutureExt;
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, GatePermit};
 use crate::lent::{Carrier, Placed};
 
 /// For ending one host at its provider.
@@ -55,9 +55,8 @@ async fn within<T, E: Display>(what: &'static str, limit: Duration, work: impl F
     }
 }
 
-/// Passes the gate, then works; see [`GATE_HOLD`].
-async fn gated<T>(gate: &Gate, work: impl Future<Output = T>) -> T {
-    let permit = gate.load().await;
+/// Works under a permit of the gate; see [`GATE_HOLD`].
+async fn under<T>(permit: GatePermit, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     match timeout(GATE_HOLD, &mut work).await {
         Ok(done) => done,
@@ -69,31 +68,28 @@ async fn gated<T>(gate: &Gate, work: impl Future<Output = T>) -> T {
 }
 
 /// Longest that [`launch`] takes once it passed the gate.
-pub(crate) fn launch_limit(launch_timeout: Duration, connect_timeout: Duration) -> Duration {
-    launch_timeout + LAUNCH_GRACE + connect_timeout
+pub(crate) fn launch_limit(spec: &HostSpec, connect_timeout: Duration) -> Duration {
+    spec.launch_timeout + LAUNCH_GRACE + connect_timeout
 }
 
 pub(crate) async fn launch(
     id: HostId,
-    environment: String,
+    spec: Arc<HostSpec>,
     provider: Arc<dyn Provider>,
     backend: Arc<dyn Backend>,
     connect_timeout: Duration,
     gate: Gate,
     cancel: CancellationToken,
 ) -> Done {
-    let start = async {
-        let spec = backend.host_spec(&environment);
+    let start = async |id: &HostId| {
         let limit = spec.launch_timeout + LAUNCH_GRACE;
-        let endpoints = within("launch", limit, provider.launch(&id, &spec, &cancel)).await?;
+        let endpoints = within("launch", limit, provider.launch(id, &spec, &cancel)).await?;
         let host = within("connect", connect_timeout, backend.connect(&endpoints, &cancel)).await?;
         Ok((endpoints, host))
     };
-    let result = tokio::select! {
-        result = gated(&gate, start) => result,
-        // The provider sees the same token; this is for one that does not look, and for the wait at the gate.
-        () = async { cancel.cancelled().await; tokio::time::sleep(LAUNCH_GRACE).await } =>
-            Err(JobError::Failed(ProviderError::Cancelled.to_string())),
+    let result = match cancel.run_until_cancelled(gate.load()).await {
+        Some(permit) => under(permit, start(&id)).await,
+        None => Err(JobError::Failed(ProviderError::Cancelled.to_string())),
     };
     Done::Launched { id, result }
 }
@@ -108,19 +104,18 @@ pub(crate) async fn watch(carrier: Arc<Carrier>) -> Option<Done> {
 }
 
 pub(crate) async fn open(carrier: Arc<Carrier>, spec: Arc<SandboxSpec>, limit: Duration, gate: Gate) -> Done {
-    let closed = carrier.host.closed();
-    let work = async {
-        let begun = Instant::now();
-        let result = within("open sandbox", limit, carrier.host.open(&spec)).await;
-        (begun.elapsed(), result)
+    let permit = gate.load().await;
+    let begun = Instant::now();
+    let opened = async {
+        tokio::select! {
+            biased;
+            opened = carrier.host.open(&spec) => opened,
+            () = carrier.host.closed() => Err(BackendError::HostLost("it died".into())),
+            () = carrier.gone.cancelled() => Err(BackendError::HostLost("it was given up".into())),
+        }
     };
-    let (took, result) = tokio::select! {
-        biased;
-        done = gated(&gate, work) => done,
-        () = closed => (Duration::ZERO, Err(JobError::Failed("the host died".into()))),
-        () = carrier.gone.cancelled() => (Duration::ZERO, Err(JobError::Failed("the host was given up".into()))),
-    };
-    Done::Opened { carrier, took, result }
+    let result = under(permit, within("open sandbox", limit, opened)).await;
+    Done::Opened { carrier, took: begun.elapsed(), result }
 }
 
 pub(crate) async fn close(placed: Placed, limit: Duration) -> Done {

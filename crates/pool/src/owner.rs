@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use envfarm_core::{Backend, Endpoints, Host, HostId, Provider, SandboxSpec};
+use envfarm_core::{Backend, Endpoints, Host, HostId, HostSpec, Provider, SandboxSpec};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,7 @@ pub(crate) struct Owner {
     shared: Arc<Shared>,
     provider: Arc<dyn Provider>,
     backend: Arc<dyn Backend>,
+    host: Arc<HostSpec>,
     sandbox: Arc<SandboxSpec>,
     gate: Gate,
     jobs: JoinSet<Option<Done>>,
@@ -63,8 +64,9 @@ impl Owner {
         sandbox: SandboxSpec,
         gate: Gate,
     ) -> Self {
+        let host = Arc::new(backend.host_spec(&shared.spec.environment));
         let sandbox = Arc::new(sandbox);
-        Self { shared, provider, backend, sandbox, gate, jobs: JoinSet::new(), closes: 0, dead: Vec::new(), logged: None }
+        Self { shared, provider, backend, host, sandbox, gate, jobs: JoinSet::new(), closes: 0, dead: Vec::new(), logged: None }
     }
 
     pub(crate) async fn run(mut self) {
@@ -97,9 +99,7 @@ impl Owner {
         let shared = Arc::clone(&self.shared);
         let mut table = shared.lock();
         self.forget_trouble(&mut table, now);
-        for (id, _) in table.pending.launches.extract_if(.., |_, expires| *expires <= now) {
-            tracing::error!(host = %id, "launch is overdue, no longer counted on");
-        }
+        self.give_up_launches(&mut table, now);
         let seen = table.see(&shared, now);
         table.surplus_since = plan::surplus(&shared.spec, &seen).then(|| table.surplus_since.unwrap_or(now));
         for op in plan::plan(&shared.spec, &seen, &table.pending, now) {
@@ -138,14 +138,13 @@ impl Owner {
         let spec = &self.shared.spec;
         let Some(charge) = self.shared.budget.admit(spec.expected_host_bytes) else { return };
         let (id, cancel) = (next_id(&spec.environment), CancellationToken::new());
-        let launch_timeout = self.backend.host_spec(&spec.environment).launch_timeout;
-        let limit = GATE_ALLOWANCE + jobs::launch_limit(launch_timeout, spec.open_timeout);
+        let limit = GATE_ALLOWANCE + jobs::launch_limit(&self.host, spec.open_timeout);
         table.pending.launches.insert(id.clone(), now + limit);
         table.launching.insert(id.clone(), Launch { began: now, cancel: cancel.clone(), charge });
         tracing::debug!(host = %id, "launching host");
-        let (environment, connect_timeout) = (spec.environment.clone(), spec.open_timeout);
+        let (host, connect_timeout) = (Arc::clone(&self.host), spec.open_timeout);
         let (provider, backend, gate) = (Arc::clone(&self.provider), Arc::clone(&self.backend), self.gate.clone());
-        self.jobs.spawn(async move { Some(jobs::launch(id, environment, provider, backend, connect_timeout, gate, cancel).await) });
+        self.jobs.spawn(async move { Some(jobs::launch(id, host, provider, backend, connect_timeout, gate, cancel).await) });
     }
 
     fn open(&mut self, id: &HostId, table: &mut Table) {
@@ -169,7 +168,8 @@ impl Owner {
         let warm = table.unshelve(id, usize::MAX);
         self.dead.extend(warm.into_iter().filter_map(|placed| table.retire_sandbox(placed)));
         if why == RetireReason::Failing {
-            self.trouble("sandboxes do not open or close on its host".into(), table, now);
+            let error = table.open_error.clone().unwrap_or_default();
+            self.trouble(format!("sandboxes do not open: {error}"), table, now);
         }
     }
 
@@ -212,7 +212,7 @@ impl Owner {
                 self.closes -= 1;
                 table.count(&id, |h| {
                     h.closing = h.closing.saturating_sub(1);
-                    note_health(h, &result);
+                    h.failed_closes = if result.is_ok() { 0 } else { h.failed_closes.saturating_add(1) };
                 });
             }
             Done::Measured { id, result } => {
@@ -257,7 +257,8 @@ impl Owner {
             bytes: 0,
             ready_at: now,
             measured_at: None,
-            failures: 0,
+            failed_opens: 0,
+            failed_closes: 0,
             must_go: false,
             destroy_at: Some(now),
         };
@@ -291,7 +292,7 @@ impl Owner {
         table.count(&carrier.id, |h| {
             h.opening = h.opening.saturating_sub(1);
             h.served += u64::from(result.is_ok());
-            note_health(h, &result);
+            h.failed_opens = if result.is_ok() { 0 } else { h.failed_opens.saturating_add(1) };
         });
         match result {
             Ok(sandbox) => {
@@ -299,7 +300,10 @@ impl Owner {
                 self.dead.extend(table.shelve(&self.shared, Placed { carrier, sandbox }));
             }
             Err(error) if carrier.gone.is_cancelled() => tracing::debug!(host = %carrier.id, %error, "open ended with its host"),
-            Err(error) => tracing::warn!(host = %carrier.id, %error, "sandbox did not open"),
+            Err(error) => {
+                tracing::warn!(host = %carrier.id, %error, "sandbox did not open");
+                table.open_error = Some(error.to_string());
+            }
         }
     }
 
@@ -313,6 +317,17 @@ impl Owner {
             self.logged = Some(error.clone());
         }
         table.pending.trouble = Some(Trouble { failures, last_error: error, failed_at: now, retry_at: now + wait });
+    }
+
+    /// Launches that should have ended long ago are not counted on any more; should one still come, it is destroyed.
+    fn give_up_launches(&mut self, table: &mut Table, now: Instant) {
+        let overdue: Vec<_> = table.pending.launches.extract_if(.., |_, expires| *expires <= now).collect();
+        for (id, _) in overdue {
+            if let Some(launch) = table.launching.get(&id) {
+                launch.cancel.cancel();
+            }
+            self.trouble("a launch did not end in time".into(), table, now);
+        }
     }
 
     /// Trouble is over once a host that came after it has lived for a while.
@@ -385,10 +400,6 @@ fn destroyed(id: &HostId, result: Result<(), JobError>, table: &mut Table, now: 
             tracing::error!(host = %id, %error, failures = entry.destroy_failures, "host could not be destroyed, will retry");
         }
     }
-}
-
-fn note_health<T>(host: &mut HostSeen, result: &Result<T, JobError>) {
-    host.failures = if result.is_ok() { 0 } else { host.failures.saturating_add(1) };
 }
 
 /// Doubles with each failure up to a limit, give or take a quarter so that pools do not retry in step.

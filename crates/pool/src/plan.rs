@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::spec::PoolSpec;
 
-/// Opens or closes in a row that a host may fail before it is replaced.
+/// Opens in a row, or closes in a row, that a host may fail before it is replaced.
 pub const MAX_FAILURES: u32 = 3;
 /// How long more must be there than is wanted before it is given up: demand comes in bursts.
 pub const SHRINK_AFTER: Duration = Duration::from_secs(30);
@@ -45,8 +45,10 @@ pub struct HostSeen {
     pub bytes: u64,
     pub ready_at: Instant,
     pub measured_at: Option<Instant>,
-    /// Opens and closes that failed since one last succeeded.
-    pub failures: u32,
+    /// Opens that failed since one last succeeded.
+    pub failed_opens: u32,
+    /// Closes that failed since one last succeeded: what they should have freed is still there.
+    pub failed_closes: u32,
     /// The budget is overdrawn, and this is the host to go.
     pub must_go: bool,
     /// Of a gone host: when to try to destroy it; `None` while that is in flight.
@@ -118,9 +120,11 @@ pub enum RetireReason {
     Age,
     /// Above its own limit.
     Memory,
+    /// Its sandboxes do not close any more.
+    Leaking,
     /// The budget of all pools is overdrawn.
     Budget,
-    /// Its sandboxes do not open or close any more.
+    /// Its sandboxes do not open any more.
     Failing,
     /// More hosts than wanted.
     Surplus,
@@ -186,12 +190,13 @@ pub fn surplus(spec: &PoolSpec, seen: &PoolSeen) -> bool {
 
 /// What to do now. Every operation may be carried out at once, in order.
 pub fn plan(spec: &PoolSpec, seen: &PoolSeen, pending: &Expectations, now: Instant) -> Vec<PoolOp> {
-    let mut plan = Plan { spec, seen, pending, now, free: seen.budget_free, ops: Vec::new() };
+    let mut plan = Plan { spec, seen, pending, now, free: seen.budget_free, leaving: Vec::new(), ops: Vec::new() };
     plan.destroy();
-    let retired = plan.retire_and_launch();
-    plan.open(&retired);
-    plan.discard(&retired);
-    plan.measure(&retired);
+    plan.retire_at_once();
+    let successor_needed = plan.hand_over();
+    plan.launch(successor_needed);
+    plan.discard();
+    plan.measure();
     plan.ops
 }
 
@@ -202,6 +207,8 @@ struct Plan<'a> {
     now: Instant,
     /// Of the budget, after what is planned so far.
     free: u64,
+    /// Ready hosts that get nothing new: retired by this plan, or about to be.
+    leaving: Vec<&'a HostId>,
     ops: Vec<PoolOp>,
 }
 
@@ -210,76 +217,90 @@ impl<'a> Plan<'a> {
         self.seen.hosts.iter().filter(move |h| h.phase == phase)
     }
 
+    /// Ready hosts that stay.
+    fn staying(&self) -> impl Iterator<Item = &'a HostSeen> + Clone + use<'_, 'a> {
+        self.in_phase(Phase::Ready).filter(|h| !self.leaving.contains(&&h.id))
+    }
+
     fn destroy(&mut self) {
-        let ended = self.in_phase(Phase::Retiring).filter(|h| h.lent == 0);
         let now = self.now;
+        let ended = self.in_phase(Phase::Retiring).filter(|h| h.lent == 0);
         let gone = self.in_phase(Phase::Gone).filter(|h| h.destroy_at.is_some_and(|at| at <= now));
         self.ops.extend(ended.chain(gone).map(|h| PoolOp::Destroy { host: h.id.clone() }));
     }
 
-    /// Which hosts go and how many come. The two are one decision: a host that is only worn goes after its replacement
-    /// came, where memory allows both.
-    fn retire_and_launch(&mut self) -> Vec<&'a HostId> {
-        let (spec, now) = (self.spec, self.now);
-        let mut retired: Vec<&HostId> = Vec::new();
+    fn retire(&mut self, host: &'a HostSeen, why: RetireReason) {
+        self.leaving.push(&host.id);
+        self.ops.push(PoolOp::Retire { host: host.id.clone(), why });
+    }
+
+    fn retire_at_once(&mut self) {
         for host in self.in_phase(Phase::Ready) {
-            let why = match host {
-                HostSeen { must_go: true, .. } => RetireReason::Budget,
-                HostSeen { failures, .. } if *failures >= MAX_FAILURES => RetireReason::Failing,
-                _ => continue,
-            };
-            retired.push(&host.id);
-            self.ops.push(PoolOp::Retire { host: host.id.clone(), why });
+            if host.must_go {
+                self.retire(host, RetireReason::Budget);
+            } else if host.failed_opens >= MAX_FAILURES {
+                self.retire(host, RetireReason::Failing);
+            }
         }
+    }
 
-        let wanted = wanted_hosts(spec, self.seen);
-        let launching = self.pending.launching(now);
-        let mut ready = self.in_phase(Phase::Ready).count() - retired.len();
-        let mut retiring = self.in_phase(Phase::Retiring).count() + retired.len();
+    fn retiring(&self) -> usize {
+        let now_retired = self.ops.iter().filter(|op| matches!(op, PoolOp::Retire { .. })).count();
+        self.in_phase(Phase::Retiring).count() + now_retired
+    }
 
-        let stays = |h: &&HostSeen| !retired.contains(&&h.id);
-        let worn = self.in_phase(Phase::Ready).filter(stays).filter_map(|h| Some((h, worn(spec, h, now)?)));
+    /// Opens sandboxes, and lets one host a time go that is worn or too many, if memory allows only after a successor
+    /// took over. Says whether a successor must be launched for that.
+    fn hand_over(&mut self) -> bool {
+        let (wanted, ready) = (wanted_hosts(self.spec, self.seen), self.staying().count());
+        let launching = self.pending.launching(self.now);
+        let worn = self.staying().filter_map(|h| Some((h, worn(self.spec, h, self.now)?)));
+        // The oldest first, but before all what grows.
         let worn = worn.max_by_key(|(h, why)| (*why == RetireReason::Memory, h.served, std::cmp::Reverse(h.ready_at)));
-        let shrink = self.seen.surplus_since.is_some_and(|since| now >= since + SHRINK_AFTER);
-        let mut replace = false;
-        if retiring == 0 {
-            let leaves = match worn {
-                Some((host, why)) if ready > wanted => Some((host, why)),
-                // Its replacement is on its way, or comes with this plan, or cannot come yet because launches fail.
-                Some(_) if launching > 0 || !self.may_launch() => None,
-                Some((host, why)) => {
-                    replace = self.free >= self.host_cost() && ready + launching <= spec.max_hosts.max(1);
-                    (!replace).then_some((host, why))
-                }
-                None if shrink && ready > wanted => {
-                    let emptiest = self.in_phase(Phase::Ready).filter(stays).min_by_key(|h| h.lent);
-                    emptiest.map(|host| (host, RetireReason::Surplus))
-                }
-                None => None,
-            };
-            if let Some((host, why)) = leaves {
-                retired.push(&host.id);
+        let shrink = self.seen.surplus_since.is_some_and(|since| self.now - since >= SHRINK_AFTER);
+        let emptiest = self.staying().min_by_key(|h| h.lent).filter(|_| shrink).map(|h| (h, RetireReason::Surplus));
+        let Some((host, why)) = worn.or(emptiest).filter(|_| self.retiring() == 0) else {
+            self.open();
+            return false;
+        };
+        if ready > wanted {
+            self.leaving.push(&host.id);
+            let opens = self.open();
+            let others = self.staying();
+            let (opening, warm) = others.fold((0, 0), |(opening, warm), h| (opening + h.opening, warm + h.warm));
+            let taken_over = warm >= warm_target(self.spec, self.seen) || opens + opening == 0;
+            if taken_over || host.warm + host.opening == 0 {
                 self.ops.push(PoolOp::Retire { host: host.id.clone(), why });
-                ready -= 1;
-                retiring += 1;
             }
+            return false;
         }
+        let affordable = self.free >= self.host_cost();
+        if why != RetireReason::Surplus && launching == 0 && self.may_launch() && !affordable {
+            self.retire(host, why);
+        }
+        self.open();
+        why != RetireReason::Surplus && launching == 0 && affordable
+    }
 
-        if self.may_launch() {
-            let surge = usize::from(replace || retiring > 0);
-            let room = (spec.max_hosts.max(1) + surge).saturating_sub(ready + launching + retiring);
-            let missing = (wanted + usize::from(replace)).saturating_sub(ready + launching);
-            // After a failure one host shows whether it works again.
-            let at_once = if self.pending.trouble.is_some() { 1 } else { MAX_LAUNCHES };
-            for _ in 0..missing.min(room).min(at_once.saturating_sub(launching)) {
-                if self.free < self.host_cost() {
-                    break;
-                }
-                self.free -= self.host_cost();
-                self.ops.push(PoolOp::Launch);
-            }
+    fn launch(&mut self, successor_needed: bool) {
+        if !self.may_launch() {
+            return;
         }
-        retired
+        let (spec, retiring, launching) = (self.spec, self.retiring(), self.pending.launching(self.now));
+        let here = self.in_phase(Phase::Ready).chain(self.in_phase(Phase::Retiring)).count() + launching;
+        let serving = here - retiring;
+        let room = spec.max_hosts.max(1) + usize::from(successor_needed || retiring > 0);
+        let missing = wanted_hosts(spec, self.seen) + usize::from(successor_needed);
+        // After a failure one host shows whether it works again.
+        let at_once = if self.pending.trouble.is_some() { 1 } else { MAX_LAUNCHES };
+        let most = missing.saturating_sub(serving).min(room.saturating_sub(here)).min(at_once.saturating_sub(launching));
+        for _ in 0..most {
+            if self.free < self.host_cost() {
+                return;
+            }
+            self.free -= self.host_cost();
+            self.ops.push(PoolOp::Launch);
+        }
     }
 
     fn may_launch(&self) -> bool {
@@ -291,42 +312,37 @@ impl<'a> Plan<'a> {
         self.spec.expected_host_bytes + self.spec.expected_sandbox_bytes
     }
 
-    /// Opens what waiting takes and the warm set lack, each on the host with the fewest live sandboxes.
-    fn open(&mut self, retired: &[&HostId]) {
+    /// Opens what waiting takes and the warm set lack, each on the staying host with the fewest live sandboxes, worn ones
+    /// last. Returns how many.
+    fn open(&mut self) -> usize {
         let spec = self.spec;
         let sum = |count: fn(&HostSeen) -> usize| self.seen.hosts.iter().filter(|h| h.phase != Phase::Gone).map(count).sum();
         let (mut active, mut live): (usize, usize) = (sum(HostSeen::active), sum(HostSeen::live));
-        let ready = self.in_phase(Phase::Ready).filter(|h| !retired.contains(&&h.id));
-        let mut places: Vec<(bool, usize, usize, &HostId)> =
-            ready.clone().map(|h| (worn(spec, h, self.now).is_some(), h.live(), h.active(), &h.id)).collect();
-        let (opening, warm) = ready.fold((0, 0), |(opening, warm), h| (opening + h.opening, warm + h.warm));
+        let mut places: Vec<Room> = self.staying().map(|h| Room::of(h, worn(spec, h, self.now).is_some())).collect();
+        let (opening, warm) = self.staying().fold((0, 0), |(opening, warm), h| (opening + h.opening, warm + h.warm));
 
-        let most = spec.max_sandboxes.max(1);
-        let per_host = spec.sandboxes_per_host.max(1);
+        let (most, per_host) = (spec.max_sandboxes.max(1), spec.sandboxes_per_host.max(1));
+        let (margin, host_margin) = (PoolSpec::closing_margin(most), PoolSpec::closing_margin(per_host));
         let wanted = (self.seen.waiting + warm_target(spec, self.seen)).saturating_sub(opening + warm);
-        for _ in 0..wanted.min(spec.open_concurrency.max(1).saturating_sub(opening)) {
-            if active >= most || live >= most + PoolSpec::closing_margin(most) || self.free < spec.expected_sandbox_bytes {
-                return;
+        for opened in 0..wanted.min(spec.open_concurrency.max(1).saturating_sub(opening)) {
+            if active >= most || live >= most + margin || self.free < spec.expected_sandbox_bytes {
+                return opened;
             }
-            let fits = |(_, live, active, _): &&mut (bool, usize, usize, &HostId)| {
-                *active < per_host && *live < per_host + PoolSpec::closing_margin(per_host)
-            };
-            let Some(place) = places.iter_mut().filter(fits).min_by_key(|(worn, live, ..)| (*worn, *live)) else { return };
-            place.1 += 1;
-            place.2 += 1;
-            active += 1;
-            live += 1;
+            let fits = places.iter_mut().filter(|p| p.active < per_host && p.live < per_host + host_margin);
+            let Some(place) = fits.min_by_key(|p| (p.worn, p.live)) else { return opened };
+            (place.active, place.live) = (place.active + 1, place.live + 1);
+            (active, live) = (active + 1, live + 1);
             self.free -= spec.expected_sandbox_bytes;
-            self.ops.push(PoolOp::Open { host: place.3.clone() });
+            self.ops.push(PoolOp::Open { host: place.host.clone() });
         }
+        wanted.min(spec.open_concurrency.max(1).saturating_sub(opening))
     }
 
-    fn discard(&mut self, retired: &[&HostId]) {
-        if self.seen.surplus_since.is_none_or(|since| self.now < since + SHRINK_AFTER) {
+    fn discard(&mut self) {
+        if self.seen.surplus_since.is_none_or(|since| self.now - since < SHRINK_AFTER) {
             return;
         }
-        let ready = self.in_phase(Phase::Ready).filter(|h| !retired.contains(&&h.id));
-        let mut places: Vec<(usize, &HostId)> = ready.map(|h| (h.warm, &h.id)).collect();
+        let mut places: Vec<(usize, &HostId)> = self.staying().map(|h| (h.warm, &h.id)).collect();
         let warm: usize = places.iter().map(|(warm, _)| warm).sum();
         for _ in warm_target(self.spec, self.seen)..warm {
             let Some(fullest) = places.iter_mut().max_by_key(|(warm, _)| *warm) else { return };
@@ -336,15 +352,29 @@ impl<'a> Plan<'a> {
     }
 
     /// One host at a time, evenly over the interval: measuring costs CPU.
-    fn measure(&mut self, retired: &[&HostId]) {
-        let measured = self.in_phase(Phase::Ready).chain(self.in_phase(Phase::Retiring)).filter(|h| !retired.contains(&&h.id));
+    fn measure(&mut self) {
+        let measured = self.in_phase(Phase::Ready).chain(self.in_phase(Phase::Retiring)).filter(|h| h.lent > 0 || h.phase == Phase::Ready);
         let interval = self.spec.usage_interval;
         let spacing = interval / u32::try_from(measured.clone().count().max(1)).unwrap_or(u32::MAX);
-        if self.seen.measuring || self.seen.measure_began.is_some_and(|began| self.now < began + spacing) {
+        if self.seen.measuring || self.seen.measure_began.is_some_and(|began| self.now - began < spacing) {
             return;
         }
-        let due = measured.filter(|h| h.measured_at.is_none_or(|at| self.now >= at + interval)).min_by_key(|h| h.measured_at);
+        let due = measured.filter(|h| h.measured_at.is_none_or(|at| self.now - at >= interval)).min_by_key(|h| h.measured_at);
         self.ops.extend(due.map(|h| PoolOp::Measure { host: h.id.clone() }));
+    }
+}
+
+/// A host that can take sandboxes, as the plan fills it.
+struct Room<'a> {
+    host: &'a HostId,
+    worn: bool,
+    live: usize,
+    active: usize,
+}
+
+impl<'a> Room<'a> {
+    fn of(host: &'a HostSeen, worn: bool) -> Self {
+        Self { host: &host.id, worn, live: host.live(), active: host.active() }
     }
 }
 
@@ -352,9 +382,11 @@ impl<'a> Plan<'a> {
 fn worn(spec: &PoolSpec, host: &HostSeen, now: Instant) -> Option<RetireReason> {
     if host.bytes > spec.recycle_above_bytes {
         Some(RetireReason::Memory)
+    } else if host.failed_closes >= MAX_FAILURES {
+        Some(RetireReason::Leaking)
     } else if host.served >= spec.recycle_after_served {
         Some(RetireReason::Served)
-    } else if now >= host.ready_at + spec.recycle_after {
+    } else if now - host.ready_at >= spec.recycle_after {
         Some(RetireReason::Age)
     } else {
         None
@@ -363,23 +395,23 @@ fn worn(spec: &PoolSpec, host: &HostSeen, now: Instant) -> Option<RetireReason> 
 
 /// Why a take has to wait, in words for its error.
 pub fn obstacle(spec: &PoolSpec, seen: &PoolSeen, pending: &Expectations, now: Instant) -> String {
-    if let Some(trouble) = &pending.trouble {
-        let Trouble { failures, last_error, .. } = trouble;
-        return format!("hosts fail ({failures} in a row): {last_error}");
-    }
     let ready = seen.hosts.iter().filter(|h| h.phase == Phase::Ready);
     let (opening, active): (usize, usize) = ready.clone().fold((0, 0), |(o, a), h| (o + h.opening, a + h.active()));
-    if active >= spec.max_sandboxes.max(1) {
-        return format!("all {} sandboxes are in use", spec.max_sandboxes);
-    }
-    if opening > 0 {
-        return format!("{opening} sandboxes are opening, {} takes wait", seen.waiting);
-    }
-    match pending.launching(now) {
-        0 if seen.budget_free < spec.expected_host_bytes + spec.expected_sandbox_bytes => {
-            format!("the memory budget has {} MiB left", seen.budget_free >> 20)
-        }
-        0 => format!("{active} sandboxes on {} hosts are in use", ready.count()),
-        launching => format!("{launching} hosts are launching"),
+    let hosts = ready.count();
+    let launching = pending.launching(now);
+    let state = if active >= spec.max_sandboxes.max(1) {
+        format!("all {active} sandboxes are in use")
+    } else if opening > 0 {
+        format!("{opening} sandboxes are opening for {} takes", seen.waiting)
+    } else if launching > 0 {
+        format!("{launching} hosts are launching")
+    } else if seen.budget_free < spec.expected_host_bytes + spec.expected_sandbox_bytes {
+        format!("the memory budget has {} MiB left", seen.budget_free >> 20)
+    } else {
+        format!("{active} sandboxes on {hosts} hosts are in use")
+    };
+    match &pending.trouble {
+        Some(Trouble { failures, last_error, .. }) => format!("{last_error} ({failures} failures in a row); {state}"),
+        None => state,
     }
 }

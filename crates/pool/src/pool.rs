@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use envfarm_core::{Backend, HostId, Provider, SandboxSpec};
 use thiserror::Error;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::budget::MemoryBudget;
 use crate::gate::Gate;
@@ -108,7 +108,7 @@ impl Pool {
             }
             Taken::Queued(_place, parcel) => {
                 self.shared.metrics.takes_miss.increment(1);
-                match timeout_at(begun + limit, parcel).await {
+                match timeout(limit, parcel).await {
                     Ok(parcel) => parcel.map(Parcel::accept).map_err(|_| TakeError::ShuttingDown)?,
                     Err(_) => return Err(TakeError::Timeout { waited: begun.elapsed(), why: self.shared.obstacle() }),
                 }

@@ -49,6 +49,8 @@ pub(crate) struct Table {
     busy: usize,
     takes: Rate,
     pub(crate) open_time: Duration,
+    /// What the last open that failed said.
+    pub(crate) open_error: Option<String>,
     pub(crate) surplus_since: Option<Instant>,
     pub(crate) measure_began: Option<Instant>,
     pub(crate) measuring: bool,
