@@ -36,7 +36,8 @@ pub struct FarmOptions {
     pub max_ttl: Duration,
     /// Of leases that name none.
     pub default_ttl: Duration,
-    /// Outcomes that wait for a session's client to read.
+    /// Outcomes that wait for a session's client to read. A lease of more slots has room for one of each, which costs little:
+    /// a slot keeps its last outcome anyway.
     pub outcome_queue: usize,
     /// For making an episode ready after `Prepare`.
     pub prepare_timeout: Duration,
@@ -52,7 +53,7 @@ impl Default for FarmOptions {
             min_ttl: Duration::from_secs(1),
             max_ttl: Duration::from_secs(24 * 3600),
             default_ttl: Duration::from_secs(60),
-            outcome_queue: 1024,
+            outcome_queue: 64,
             prepare_timeout: Duration::from_secs(120),
             max_snapshots: 256,
             max_snapshot_bytes: 256 << 20,
@@ -224,7 +225,8 @@ impl Farm {
         leased.lease.environment().check_observations(&observations).map_err(AttachError::Observations)?;
         // The client may have been away for almost as long as its lease lasts.
         self.extend(&leased);
-        Ok(leased.lease.clone().attach(observations, self.options.outcome_queue.max(1)))
+        let queue = self.options.outcome_queue.max(leased.lease.slots() as usize);
+        Ok(leased.lease.clone().attach(observations, queue))
     }
 
     /// Of one environment or of all, oldest first.

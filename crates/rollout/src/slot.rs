@@ -94,11 +94,17 @@ enum Kind {
     Other,
 }
 
-/// The command in flight.
-struct Work {
+/// What is known of the command in flight.
+#[derive(Clone, Copy)]
+struct Ticket {
     request_id: u64,
     kind: Kind,
     received: Instant,
+}
+
+/// The command in flight.
+struct Work {
+    ticket: Ticket,
     future: Pin<Box<dyn Future<Output = Result<Finished, Elapsed>> + Send>>,
 }
 
@@ -151,7 +157,7 @@ impl Slot {
                 Event::Stop => break,
                 Event::Finished(finished) => {
                     if let Some(work) = self.work.take() {
-                        self.conclude(&work, finished);
+                        self.conclude(work.ticket, finished);
                     }
                 }
                 Event::DeadlinePassed => self.abort(FailureCode::DeadlineExceeded, DEADLINE_PASSED),
@@ -226,7 +232,7 @@ impl Slot {
             }
             (Op::Reset(_) | Op::Prepare(_), None) => unreachable!("a reset is planned before it begins"),
         };
-        self.work = Some(Work { request_id, kind, received, future });
+        self.work = Some(Work { ticket: Ticket { request_id, kind, received }, future });
     }
 
     /// What the next episode may use of this slot; everything else of the past goes now, so that its sandbox is free
@@ -253,25 +259,23 @@ impl Slot {
 
     /// Ends the command in flight, if any, without its answer. Its sandbox goes with it, unless it was never touched.
     fn abort(&mut self, code: FailureCode, reason: &str) {
-        let Some(Work { request_id, kind, received, future }) = self.work.take() else { return };
+        let Some(Work { ticket, future }) = self.work.take() else { return };
         drop(future);
         let failure = Failure::new(code, reason);
-        let (after, failure) = match kind {
+        let (after, failure) = match ticket.kind {
             Kind::Step | Kind::Other if !self.episode.is_empty() => (After::Unchanged, failure),
             Kind::Step => (After::Lost, failure.after_action()),
             Kind::Reset | Kind::Other => (After::Lost, failure),
         };
-        let timing = Timing::default();
-        let work = Work { request_id, kind, received, future: Box::pin(pending()) };
-        self.conclude(&work, Finished { after, result: Err(failure), timing });
+        self.conclude(ticket, Finished { after, result: Err(failure), timing: Timing::default() });
     }
 
-    fn conclude(&mut self, work: &Work, finished: Finished) {
+    fn conclude(&mut self, ticket: Ticket, finished: Finished) {
         let Finished { after, result, mut timing } = finished;
-        timing.total = work.received.elapsed();
+        timing.total = ticket.received.elapsed();
         self.admission.finish(after);
-        let outcome = Arc::new(self.outcome(work.request_id, result, timing));
-        self.count(work.kind, after, &outcome);
+        let outcome = Arc::new(self.outcome(ticket.request_id, result, timing));
+        self.count(ticket.kind, after, &outcome);
         self.admission.record(outcome.clone());
         self.publish();
         self.outlet.send(outcome);
