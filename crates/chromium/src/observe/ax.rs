@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::dom::{Dom, Place};
+use super::dom::{self, Dom, Place};
+use super::roles::{self, Role};
 
 /// `Accessibility.getFullAXTree`'s answer.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -30,7 +31,7 @@ pub struct Node<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub role: Option<Value<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub chrome_role: Option<&'a RawValue>,
+    pub chrome_role: Option<Raw<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub name: Option<Value<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -58,7 +59,7 @@ pub struct Value<'a> {
     #[serde(rename = "type", borrow)]
     pub kind: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub value: Option<&'a RawValue>,
+    pub value: Option<Raw<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub related_nodes: Option<&'a RawValue>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -73,44 +74,59 @@ pub struct Property<'a> {
     pub value: Value<'a>,
 }
 
+/// JSON that stays unparsed: of the browser, or made here.
+#[derive(Clone, Debug)]
+pub enum Raw<'a> {
+    Borrowed(&'a RawValue),
+    Owned(Box<RawValue>),
+}
+
+impl Raw<'_> {
+    pub fn get(&self) -> &RawValue {
+        match self {
+            Self::Borrowed(raw) => raw,
+            Self::Owned(raw) => raw,
+        }
+    }
+}
+
+impl Raw<'static> {
+    pub fn string(text: &str) -> Self {
+        Self::Owned(serde_json::value::to_raw_value(text).expect("a string can be written as JSON"))
+    }
+
+    /// `text` must be JSON.
+    pub fn json(text: &str) -> Self {
+        Self::Owned(RawValue::from_string(text.to_owned()).expect("the caller gives JSON"))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&'a RawValue>::deserialize(deserializer).map(Self::Borrowed)
+    }
+}
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.get().serialize(serializer)
+    }
+}
+
 impl<'a> Value<'a> {
     /// The text that it holds, if it holds text.
     pub fn text(&self) -> Option<Cow<'a, str>> {
         #[derive(Deserialize)]
         struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-        serde_json::from_str::<Text>(self.value?.get()).ok().map(|t| t.0)
+        match self.value.as_ref()? {
+            Raw::Borrowed(raw) => serde_json::from_str::<Text>(raw.get()).ok().map(|t| t.0),
+            Raw::Owned(raw) => serde_json::from_str::<String>(raw.get()).ok().map(Cow::Owned),
+        }
     }
 
-    fn of(kind: &'static str, json: &'static str) -> Self {
-        Self { kind: kind.into(), value: Some(raw(json)), related_nodes: None, sources: None }
+    fn new(kind: &'static str, value: Raw<'static>) -> Self {
+        Self { kind: kind.into(), value: Some(value), related_nodes: None, sources: None }
     }
-}
-
-fn raw(json: &'static str) -> &'static RawValue {
-    serde_json::from_str(json).expect("a literal of this file is JSON")
-}
-
-/// A role that the browser holds back: its name as JSON, and the browser's own number for it, as JSON.
-struct Restored {
-    role: &'static str,
-    chrome_role: &'static str,
-}
-
-const GENERIC: Restored = Restored { role: "\"generic\"", chrome_role: r#"{"type":"internalRole","value":88}"# };
-
-/// The role that an element gets as soon as it counts as interesting. `in_table`: in one that holds data.
-fn restored(tag: &str, in_table: bool) -> Restored {
-    let (role, chrome_role) = match tag {
-        "ADDRESS" => ("\"group\"", r#"{"type":"internalRole","value":93}"#),
-        "CANVAS" => ("\"Canvas\"", r#"{"type":"internalRole","value":10}"#),
-        "CAPTION" => ("\"caption\"", r#"{"type":"internalRole","value":11}"#),
-        "IMG" | "svg" => ("\"image\"", r#"{"type":"internalRole","value":99}"#),
-        "LABEL" => ("\"LabelText\"", r#"{"type":"internalRole","value":104}"#),
-        "P" => ("\"paragraph\"", r#"{"type":"internalRole","value":133}"#),
-        "TBODY" if in_table => ("\"rowgroup\"", r#"{"type":"internalRole","value":146}"#),
-        _ => return GENERIC,
-    };
-    Restored { role, chrome_role }
 }
 
 impl<'a> Node<'a> {
@@ -128,12 +144,12 @@ impl<'a> Node<'a> {
         reasons.into_iter().next().map(|r| r.name)
     }
 
-    fn show_as(&mut self, role: &Restored) {
+    fn show_as(&mut self, role: &Role, name: &str) {
         self.ignored = false;
         self.ignored_reasons = None;
-        self.role = Some(Value::of("role", role.role));
-        self.chrome_role = Some(raw(role.chrome_role));
-        self.name = Some(Value::of("computedString", "\"\""));
+        self.role = Some(Value::new("role", Raw::string(role.name)));
+        self.chrome_role = Some(Raw::json(&format!(r#"{{"type":"internalRole","value":{}}}"#, role.number)));
+        self.name = Some(Value::new("computedString", Raw::string(name)));
         self.properties.get_or_insert_default();
     }
 }
@@ -153,7 +169,10 @@ impl<'a> Tree<'a> {
         }
         let hidden = self.give_ids(dom, &places);
         let missing = missing(dom, &present, &places, &hidden, silent);
-        self.insert(dom, present, places, missing);
+        // Texts of labels were added meanwhile.
+        places.resize(self.nodes.len(), None);
+        self.insert(dom, &mut present, &mut places, missing);
+        self.describe_restored(dom, &places);
     }
 
     /// Returns, for each node, whether it and what it holds are hidden on purpose.
@@ -165,12 +184,18 @@ impl<'a> Tree<'a> {
             .map(|n| n.node_id.to_string())
             .collect();
         let mut hidden = vec![false; self.nodes.len()];
+        let (mut labels, mut dates) = (Vec::new(), Vec::new());
         for (i, node) in self.nodes.iter_mut().enumerate() {
             let Some(place) = places[i] else { continue };
             let reason = if node.ignored { node.reason() } else { None };
-            hidden[i] = reason.as_deref().is_some_and(|r| r.starts_with("aria") || r.starts_with("inert") || r.starts_with("activeModal"));
+            const ON_PURPOSE: [&str; 5] = ["aria", "inert", "activeModal", "notRendered", "notVisible"];
+            hidden[i] = reason.as_deref().is_some_and(|r| ON_PURPOSE.iter().any(|p| r.starts_with(p)));
             let tag = dom.name(place);
             let Some(bid) = dom.bid(place).filter(|_| tag != "HTML") else { continue };
+            if is_date(dom, place) {
+                dates.push(i);
+            }
+            let in_table = node.parent_id.as_ref().is_some_and(|p| data_tables.contains(p.as_ref()));
             match reason.as_deref() {
                 None if !node.ignored => {
                     // BrowserGym's own description takes the place of one made from the title, and is then removed.
@@ -178,19 +203,111 @@ impl<'a> Tree<'a> {
                     if !own("aria-description") && !own("aria-describedby") {
                         node.description = None;
                     }
+                    if roles::in_presentational_table(dom, place) && node.role_text() == "generic" {
+                        node.show_as(&roles::restored(dom, place, in_table), "");
+                    }
                 }
                 Some("uninteresting" | "labelFor" | "labelContainer" | "emptyAlt") => {
-                    let in_table = node.parent_id.as_ref().is_some_and(|p| data_tables.contains(p.as_ref()));
-                    node.show_as(&restored(tag, in_table));
+                    if tag == "LABEL" {
+                        labels.push(i);
+                    }
+                    node.show_as(&roles::restored(dom, place, in_table), "");
+                }
+                Some("presentationalRole") if roles::is_presentational(dom, place) => {
+                    node.show_as(&roles::restored(dom, place, in_table), "");
                 }
                 _ => continue,
             }
             node.bid = Some(bid.to_owned());
         }
+        for label in labels {
+            self.restore_text(dom, places, label);
+        }
+        for date in dates {
+            self.share_id(date);
+        }
         hidden
     }
 
-    fn insert(&mut self, dom: &Dom, mut present: HashMap<Place, usize>, mut places: Vec<Option<Place>>, missing: Vec<Place>) {
+    /// The fields and buttons of a date speak for the whole.
+    fn share_id(&mut self, date: usize) {
+        let bid = self.nodes[date].bid.clone();
+        let mut inside: HashSet<String> = HashSet::from([self.nodes[date].node_id.to_string()]);
+        // A control's own parts follow it.
+        for node in &mut self.nodes[date + 1..] {
+            if node.parent_id.as_ref().is_some_and(|p| inside.contains(p.as_ref())) {
+                if matches!(node.role_text().as_ref(), "spinbutton" | "button") {
+                    node.bid = bid.clone();
+                }
+                inside.insert(node.node_id.to_string());
+            }
+        }
+    }
+
+    /// Tells the text of a label that was left out because it names a control.
+    fn restore_text(&mut self, dom: &Dom, places: &[Option<Place>], label: usize) {
+        let children: HashSet<&str> = self.nodes[label].child_ids.iter().map(Cow::as_ref).collect();
+        let texts: Vec<(usize, Place)> = (0..places.len())
+            .filter(|i| self.nodes[*i].ignored && children.contains(self.nodes[*i].node_id.as_ref()))
+            .filter_map(|i| Some((i, places[i].filter(|p| dom.kind(*p) == dom::TEXT)?)))
+            .collect();
+        for (at, place) in texts {
+            let lines = dom.lines(place);
+            if lines.is_empty() {
+                continue;
+            }
+            let parent = self.nodes[at].node_id.clone();
+            self.nodes[at].show_as(&roles::TEXT, &lines.concat());
+            self.nodes[at].child_ids.clear();
+            for line in lines {
+                // Chromium numbers these downwards from minus a thousand million; ours cannot be mistaken for its own.
+                let mut node =
+                    Node { node_id: format!("-2{:09}", self.nodes.len()).into(), parent_id: Some(parent.clone()), ..Node::default() };
+                node.show_as(&roles::TEXT_BOX, &line);
+                self.nodes[at].child_ids.push(node.node_id.clone());
+                self.nodes.push(node);
+            }
+        }
+    }
+
+    /// Gives restored nodes the name that they have from their content, and the properties that come with their role.
+    fn describe_restored(&mut self, dom: &Dom, places: &[Option<Place>]) {
+        let restored = |node: &Node| node.bid.is_some() && matches!(&node.name, Some(Value { value: Some(Raw::Owned(_)), .. }));
+        let places: Vec<(usize, Place)> =
+            (0..places.len()).filter(|i| restored(&self.nodes[*i])).filter_map(|i| Some((i, places[i]?))).collect();
+        let mut index: Option<HashMap<String, usize>> = None;
+        for (at, place) in places {
+            if roles::NAMED_BY_CONTENT.contains(&self.nodes[at].role_text().as_ref()) {
+                let index = index.get_or_insert_with(|| self.nodes.iter().enumerate().map(|(i, n)| (n.node_id.to_string(), i)).collect());
+                let text = self.text_within(at, index);
+                self.nodes[at].name = Some(Value::new("computedString", Raw::string(super::python::strip(&text))));
+            }
+            let more = roles::properties(dom, place).into_iter();
+            let more = more.map(|(name, kind, value)| Property { name: name.into(), value: Value::new(kind, value) });
+            self.nodes[at].properties.get_or_insert_default().extend(more);
+        }
+    }
+
+    fn text_within(&self, at: usize, index: &HashMap<String, usize>) -> String {
+        let mut text = String::new();
+        let mut stack = vec![at];
+        let mut steps = 0;
+        while let Some(at) = stack.pop() {
+            let node = &self.nodes[at];
+            if matches!(node.role_text().as_ref(), "StaticText" | "image") {
+                text.push_str(&node.name.as_ref().and_then(Value::text).unwrap_or_default());
+                continue;
+            }
+            steps += 1;
+            if steps > self.nodes.len() {
+                break;
+            }
+            stack.extend(node.child_ids.iter().rev().filter_map(|id| index.get(id.as_ref())));
+        }
+        text
+    }
+
+    fn insert(&mut self, dom: &Dom, present: &mut HashMap<Place, usize>, places: &mut Vec<Option<Place>>, missing: Vec<Place>) {
         // In document order, so that whatever holds an element is there before it.
         let mut added: HashMap<usize, Vec<usize>> = HashMap::new();
         let mut hosts = Vec::new();
@@ -205,7 +322,7 @@ impl<'a> Tree<'a> {
                 bid: dom.bid(place).map(str::to_owned),
                 ..Node::default()
             };
-            node.show_as(&restored(dom.name(place), false));
+            node.show_as(&roles::restored(dom, place, false), "");
             let at = self.nodes.len();
             self.nodes.push(node);
             places.push(Some(place));
@@ -221,7 +338,7 @@ impl<'a> Tree<'a> {
         }
         let index: HashMap<String, usize> = self.nodes.iter().enumerate().map(|(i, n)| (n.node_id.to_string(), i)).collect();
         for host in hosts {
-            self.share_children(dom, &places, &index, host, &added[&host]);
+            self.share_children(dom, places, &index, host, &added[&host]);
         }
     }
 
@@ -270,6 +387,11 @@ impl<'a> Tree<'a> {
     }
 }
 
+fn is_date(dom: &Dom, place: Place) -> bool {
+    let kind = || dom.attribute(place, "type").unwrap_or_default().to_ascii_lowercase();
+    dom.name(place) == "INPUT" && matches!(kind().as_str(), "date" | "datetime-local" | "month" | "time" | "week")
+}
+
 /// Elements with an id between nodes of the tree and their parents, or silent, in document order.
 fn missing(dom: &Dom, present: &HashMap<Place, usize>, places: &[Option<Place>], hidden: &[bool], silent: &str) -> Vec<Place> {
     let mut found: HashSet<Place> = HashSet::new();
@@ -287,7 +409,8 @@ fn missing(dom: &Dom, present: &HashMap<Place, usize>, places: &[Option<Place>],
                 found.extend(chain);
                 return;
             }
-            if dom.bid(place).is_some() && dom.name(place) != "HTML" {
+            // An image map is told with its image.
+            if dom.bid(place).is_some() && !matches!(dom.name(place), "HTML" | "MAP") {
                 chain.push(place);
             }
         }

@@ -18,6 +18,18 @@ pub struct Document {
     pub scroll_offset_y: Option<f64>,
     pub nodes: Nodes,
     pub layout: Layout,
+    text_boxes: TextBoxes,
+}
+
+/// Columns over the lines of text.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TextBoxes {
+    /// Ascending.
+    layout_index: Vec<usize>,
+    /// In UTF-16 code units of the box's text.
+    start: Vec<usize>,
+    length: Vec<usize>,
 }
 
 /// Columns over the nodes of a document, in document order; -1 stands for none.
@@ -32,6 +44,8 @@ pub struct Nodes {
     pub attributes: Vec<Vec<i32>>,
     pub is_clickable: Rare,
     pub content_document_index: RareIndex,
+    #[serde(rename = "currentSourceURL")]
+    source_url: RareString,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +59,12 @@ pub struct RareIndex {
     pub value: Vec<usize>,
 }
 
+#[derive(Debug, Deserialize)]
+struct RareString {
+    index: Vec<usize>,
+    value: Vec<i32>,
+}
+
 /// Columns over the boxes of a document.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,6 +72,8 @@ pub struct Layout {
     pub node_index: Vec<usize>,
     /// x, y, width, height in the document's CSS pixels.
     pub bounds: Vec<[f64; 4]>,
+    /// Of text: as rendered, an index into the strings.
+    text: Vec<i32>,
     /// Empty for what is not rendered. Only where rectangles were asked for.
     pub client_rects: Option<Vec<Vec<f64>>>,
 }
@@ -166,6 +188,31 @@ impl Dom {
         let at = usize::try_from(*self.boxes[place.document as usize].get(place.node as usize)?).ok()?;
         let rects = self.document(place).layout.client_rects.as_ref()?;
         if rects.get(at)?.is_empty() { None } else { self.bounds(place) }
+    }
+
+    /// The rendered lines of a text node, each with the space on which it was broken.
+    pub fn lines(&self, place: Place) -> Vec<String> {
+        let document = self.document(place);
+        let Some(at) = self.boxes[place.document as usize].get(place.node as usize).and_then(|i| usize::try_from(*i).ok()) else {
+            return Vec::new();
+        };
+        let text: Vec<u16> = document.layout.text.get(at).and_then(|i| self.string(*i)).unwrap_or_default().encode_utf16().collect();
+        let boxes = &document.text_boxes;
+        let first = boxes.layout_index.partition_point(|i| *i < at);
+        let count = boxes.layout_index[first..].iter().take_while(|i| **i == at).count();
+        let lines = (first..first + count).map(|i| {
+            let end = if i + 1 < first + count { boxes.start[i + 1] } else { boxes.start[i] + boxes.length[i] };
+            let line = text.get(boxes.start[i]..end.min(text.len())).unwrap_or_default();
+            String::from_utf16_lossy(line)
+        });
+        lines.collect()
+    }
+
+    /// Where an image came from.
+    pub fn source_url(&self, place: Place) -> Option<&str> {
+        let urls = &self.document(place).nodes.source_url;
+        let at = urls.index.iter().position(|n| *n == place.node as usize)?;
+        self.string(*urls.value.get(at)?)
     }
 
     /// Every element with an id, in document order.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::ax::{Node, Tree};
+use super::ax::{Node, Raw, Tree};
 use super::python::{is_true, repr, repr_json, strip};
 
 /// Properties that the text leaves out.
@@ -47,7 +47,7 @@ pub fn flatten(tree: &Tree) -> String {
 fn line(node: &Node, role: &str, name: &str, parent_name: &str) -> Option<String> {
     let mut told = Vec::new();
     for property in node.properties.iter().flatten() {
-        let Some(value) = property.value.value else { continue };
+        let Some(value) = property.value.value.as_ref().map(Raw::get) else { continue };
         let key = property.name.as_ref();
         if UNTOLD.contains(&key) {
             continue;
@@ -70,7 +70,7 @@ fn line(node: &Node, role: &str, name: &str, parent_name: &str) -> Option<String
         line.push(' ');
         line.push_str(&repr(strip(name)));
     }
-    if let Some(value) = node.value.as_ref().and_then(|v| v.value) {
+    if let Some(value) = node.value.as_ref().and_then(|v| v.value.as_ref()).map(Raw::get) {
         line.push_str(" value=");
         line.push_str(&repr_json(value));
     }

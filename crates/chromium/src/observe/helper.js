@@ -74,6 +74,8 @@
     // An attribute would make an indeterminate progress bar determinate.
     if (!VALUES.has(tag) || (tag === "progress" && !el.hasAttribute("value"))) return;
     const value = el.value;
+    // An empty attribute would blank a button that is labelled by the browser.
+    if (value === "" && tag === "input" && /^(submit|reset)$/.test(el.type) && !el.hasAttribute("value")) return;
     if (value !== undefined && el.getAttribute("value") !== String(value)) el.setAttribute("value", value);
     if (tag === "input" && el.checked !== el.hasAttribute("checked")) el.toggleAttribute("checked", el.checked);
   }

@@ -14,6 +14,7 @@ mod merge;
 mod picture;
 mod python;
 pub mod resolve;
+mod roles;
 mod webarena;
 pub mod world;
 

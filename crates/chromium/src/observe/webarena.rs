@@ -59,7 +59,7 @@ fn line(node: &Node, dom: &Dom) -> Option<(String, Option<String>)> {
         .iter()
         .flatten()
         .filter(|p| !UNTOLD.contains(&p.name.as_ref()))
-        .filter_map(|p| Some(format!("{}: {}", p.name, str_json(p.value.value?))))
+        .filter_map(|p| Some(format!("{}: {}", p.name, str_json(p.value.value.as_ref()?.get()))))
         .collect();
     let mute = role == "listitem" || told.is_empty() && EMPTY.contains(&role.as_ref());
     if strip(&name).is_empty() && mute {
