@@ -1,0 +1,47 @@
+//! Who may tell the farm to stop, and how urgently.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The farm's two ways to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// No new episodes; running ones get a deadline.
+    pub drain: CancellationToken,
+    /// Not even that; hosts are still ended.
+    pub at_once: CancellationToken,
+}
+
+impl Stop {
+    /// Heeds SIGINT and SIGTERM from now on: the first drains, the second ends at once.
+    pub fn on_signals() -> io::Result<Self> {
+        let stop = Self::default();
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let told = stop.clone();
+        tokio::spawn(async move {
+            for token in [&told.drain, &told.at_once] {
+                let name = tokio::select! {
+                    _ = interrupt.recv() => "SIGINT",
+                    _ = terminate.recv() => "SIGTERM",
+                };
+                tracing::info!(signal = name, "told to stop");
+                token.cancel();
+            }
+        });
+        Ok(stop)
+    }
+
+    /// Drains, too, when standard input ends, as it does when the parent that holds its other side dies.
+    pub fn on_stdin_closed(&self) {
+        let drain = self.drain.clone();
+        // A thread of its own, since a read of standard input cannot be taken back; the process ends without it.
+        std::thread::spawn(move || {
+            // What comes in means nothing, and an error means that the other side is gone as well.
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            tracing::info!("standard input closed");
+            drain.cancel();
+        });
+    }
+}
