@@ -11,4 +11,5 @@ say "building"
 cargo build --release --bin envfarm
 quick=()
 [ "${QUICK:-0}" = 0 ] || quick=(--quick)
-exec target/release/envfarm bench "${quick[@]}" --out out/bench "$@"
+export ENVFARM_BIN=$PWD/target/release/envfarm
+exec .venv/bin/python -m envfarm.bench --peer .venv-peer/bin/python --out out/bench "${quick[@]}" "$@"

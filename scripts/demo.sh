@@ -8,4 +8,5 @@ need_browser
 need_python
 say "building"
 cargo build --release --bin envfarm
-ENVFARM_BIN=$PWD/target/release/envfarm exec .venv/bin/python -m envfarm.demo --out out/demo "$@"
+export ENVFARM_BIN=$PWD/target/release/envfarm
+exec .venv/bin/python examples/demo.py --out out/demo "$@"

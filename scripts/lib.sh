@@ -1,8 +1,9 @@
+# shellcheck shell=bash
 # What the other scripts share: messages, Debian packages, Python environments. Sourced, never run.
 #
 # Every function is quick when there is nothing to do, and where it cannot do its part, says the command that would.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 die() { printf '\033[31mmissing: %s\033[0m\n' "$*" >&2; exit 1; }
@@ -74,12 +75,14 @@ need_venv() {
 
 MINIWOB=miniwob==1.1.0
 
-# need_python [EXTRA]: the Python package and the pages of MiniWoB++. An environment that has more is left as it is.
+# need_python [test]: the Python package and the task pages of MiniWoB++. An environment that has the test extra keeps it.
 need_python() {
-    local extras="examples,test"
-    [ "${1:-}" = test ] || [ -e .venv/.has-test ] || extras=examples
-    need_venv .venv -e "python[$extras]" "$MINIWOB"
-    [ "$extras" = examples ] || touch .venv/.has-test
+    local extra=examples
+    if [ "${1:-}" = test ] || [ -e .venv/.has-test ]; then
+        extra='test'
+    fi
+    need_venv .venv -e "python[$extra]" "$MINIWOB"
+    [ "$extra" = examples ] || touch .venv/.has-test
 }
 
 # BrowserGym pins packages that nothing else here should be held to.

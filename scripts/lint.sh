@@ -15,7 +15,7 @@ say "clippy"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 cd python
 say "ruff"
-../.venv/bin/ruff check .
-../.venv/bin/ruff format --check .
+../.venv/bin/ruff check . ../examples
+../.venv/bin/ruff format --check . ../examples
 say "mypy"
 ../.venv/bin/mypy

@@ -9,4 +9,5 @@ need_python
 need_peer
 say "building"
 cargo build --release --bin envfarm
-ENVFARM_BIN=$PWD/target/release/envfarm exec .venv/bin/python -m envfarm.parity --peer .venv-peer/bin/python --out out/parity "$@"
+export ENVFARM_BIN=$PWD/target/release/envfarm
+exec .venv/bin/python -m envfarm.parity --peer .venv-peer/bin/python --out out/parity "$@"
