@@ -138,7 +138,7 @@ impl Trouble {
 async fn fresh_once(env: &Env, start: &Start, deadline: Instant, laps: &mut Laps, timing: &mut Timing) -> Result<Ready, Trouble> {
     let patience = deadline.saturating_duration_since(laps.now).saturating_sub(ANSWER_MARGIN);
     let lent = env.spec.pool.take(patience).await.map_err(|error| Trouble::Final(no_sandbox(error)))?;
-    let _permit = env.spec.gate.load().await;
+    let loading = env.spec.gate.load().await;
     timing.queue += laps.lap();
 
     let mut episode = Box::new(Episode::new(lent, start.task.clone()));
@@ -162,6 +162,10 @@ async fn fresh_once(env: &Env, start: &Start, deadline: Instant, laps: &mut Laps
         }
     };
     timing.act += laps.lap();
+    // Looking is a step's work, and mostly waiting for frames: the next load may begin.
+    drop(loading);
+    let _permit = env.spec.gate.step().await;
+    timing.queue += laps.lap();
     episode.started = laps.now;
     let observations = episode.observe(&start.specs, laps.now).await.map_err(Trouble::Lost)?;
     timing.observe += laps.lap();
@@ -231,7 +235,7 @@ async fn in_place(env: &Env, start: &Start, mut previous: Box<Episode>, laps: &m
     if previous.host_is_lost() {
         return None;
     }
-    let _permit = env.spec.gate.load().await;
+    let _permit = env.spec.gate.step().await;
     timing.queue += laps.lap();
     let found = {
         let sandbox = previous.lent.sandbox();

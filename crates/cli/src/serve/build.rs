@@ -27,7 +27,7 @@ struct Parts {
 /// Starts every environment of `config`, or none: whatever is missing shows before the first host is launched.
 pub async fn environments(config: &Config, process: &Arc<dyn Provider>, budget: &Arc<MemoryBudget>) -> anyhow::Result<Vec<Environment>> {
     let cores = machine::cores();
-    let gate = Gate::new(config.farm.gates.load.unwrap_or(cores), config.farm.gates.step.unwrap_or(2 * cores));
+    let gate = Gate::new(config.farm.gates.load.unwrap_or(cores), config.farm.gates.step.unwrap_or(8 * cores));
     let mut parts = Vec::new();
     for (name, environment) in &config.environments {
         parts.push(self::parts(name, environment, process).await.with_context(|| format!("environment {name}"))?);
@@ -110,6 +110,8 @@ fn pool_spec(name: &str, environment: &config::Environment) -> PoolSpec {
     };
     if environment.backend == BackendKind::Null {
         (spec.expected_host_bytes, spec.expected_sandbox_bytes) = (0, 0);
+        // Opening and closing cost nothing: the bounds are there for browsers.
+        (spec.open_concurrency, spec.close_concurrency) = (64, 64);
     }
     spec
 }
