@@ -1,6 +1,6 @@
 """REINFORCE in numpy: learns from nothing but rewards which element of a MiniWoB++ page to click.
 
-    python examples/reinforce.py --task click-button --episodes 1200
+    python examples/reinforce.py --task click-tab --episodes 800
 
 The policy is a softmax over the page's elements, linear in a few features of each. It knows neither what a button is good
 for nor that a name in the goal matters: those are features whose weights start at zero. Sixteen slots play at once, each at
@@ -19,7 +19,7 @@ from scripted_agent import Element, parse
 
 import envfarm
 
-SLOTS, BATCH, STEP_LIMIT, RATE = 16, 32, 3, 0.5
+SLOTS, BATCH, STEP_LIMIT, RATE = 16, 32, 2, 2.0
 FEATURES = ["is a button", "is a text box", "is a link", "name is in the goal", "has no name", "comes first", "comes last"]
 
 
@@ -42,8 +42,8 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", default="click-button")
-    parser.add_argument("--episodes", type=int, default=1200)
+    parser.add_argument("--task", default="click-tab")
+    parser.add_argument("--episodes", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/reinforce/curve.png"))
     args = parser.parse_args()

@@ -8,6 +8,7 @@ It looks only at the page as it is now: what is filled in or ticked already show
 from __future__ import annotations
 
 import argparse
+import ast
 import random
 import re
 from collections import Counter
@@ -41,9 +42,9 @@ def parse(tree: str) -> list[Element]:
     """The lines of a flattened accessibility tree; those without an id have an empty one."""
     elements = []
     for line in filter(None, map(_LINE.fullmatch, tree.split("\n"))):
-        value = _VALUE.search(line["rest"])
-        unquoted = value[1][1:-1] if value else ""
-        elements.append(Element(line["bid"] or "", line["role"], line["name"][1:-1], unquoted, line["rest"]))
+        found = _VALUE.search(line["rest"])
+        name, value = ast.literal_eval(line["name"]), ast.literal_eval(found[1]) if found else ""
+        elements.append(Element(line["bid"] or "", line["role"], name, value, line["rest"]))
     return elements
 
 
@@ -52,7 +53,8 @@ def act(goal: str, tree: str) -> str:
     page = parse(tree)
     entries = texts_to_enter(goal, page)
     for element, text in entries:
-        if element.value.strip() != text:
+        hidden = set(element.value) == {"•"} and len(element.value) == len(text)  # a password that is filled in
+        if element.value != text and not hidden:
             return f"fill({element.bid!r}, {text!r})"
     wanted = re.search(r"Select (.+?)(?: from the list)? and click", goal)
     if wanted:
@@ -79,7 +81,7 @@ def texts_to_enter(goal: str, page: list[Element]) -> list[tuple[Element, str]]:
     if goal.startswith("Enter the password"):
         return [(box, quoted[0]) for box in boxes]
     if goal.startswith("Copy the text"):
-        return [(boxes[0], boxes[-1].value.strip())]
+        return [(boxes[0], boxes[-1].value)]
     if goal.startswith("Solve"):
         return [(boxes[0], answer) for answer in filter(None, map(solve, texts))][:1]
     if cell := re.match(r"Enter the value of (.+) into", goal):

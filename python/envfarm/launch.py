@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -78,7 +79,7 @@ def launch(
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(env or {})},
+                env={**_miniwob_pages(), **os.environ, **(env or {})},
                 # Ctrl-C in the terminal is for this process, which then ends the farm in order.
                 start_new_session=True,
             )
@@ -99,6 +100,14 @@ def launch(
     farm.on_close(lambda: shutil.rmtree(folder, ignore_errors=True))
     farm.on_close(lambda: _stop(process))
     return farm
+
+
+def _miniwob_pages() -> dict[str, str]:
+    """Points the farm to the MiniWoB++ task pages of this Python, where it has them."""
+    package = importlib.util.find_spec("miniwob")
+    if package is None or package.origin is None:
+        return {}
+    return {"ENVFARM_MINIWOB_HTML": str(Path(package.origin).parent / "html")}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, timeout: float) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Compares `envfarm.browsergym` with BrowserGym itself, task by task, for the same seed.
 
-    python -m envfarm.parity --all --peer-python .venv-peer/bin/python
+    python -m envfarm.parity --peer .venv-peer/bin/python
 
 Two things must be equal: the goal, and what BrowserGym's own `flatten_axtree_to_str` makes of both `axtree_object`s, ids
 included. Each task has one attempt. The exit code is 1 below 95 % (`--minimum`), 2 where a side cannot be started.
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import queue
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from envfarm import browsergym
@@ -98,11 +99,12 @@ def spread(tasks: Sequence[str], count: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m envfarm.parity", description=(__doc__ or "").splitlines()[0])
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--all", action="store_true", help="every MiniWoB++ task of BrowserGym")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every MiniWoB++ task of BrowserGym (the default)")
     which.add_argument("--tasks", type=int, metavar="N", help="N of them, evenly over the list")
     which.add_argument("--task", nargs="+", metavar="ID", help="these")
-    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has BrowserGym (default: this one)")
+    parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="one that has BrowserGym (default: this one)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.json, with every difference, there")
     parser.add_argument("--seed", type=int, default=0, help="given to reset on both sides (default: 0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="comparisons at once (default: one a core)")
     parser.add_argument("--minimum", type=float, default=95.0, help="per cent that must be equal (default: 95)")
@@ -111,9 +113,9 @@ def main() -> int:
     args = parser.parse_args()
     peers: list[Peer] = []
     try:
-        peers += [Peer(args.peer_python) for _ in range(max(args.jobs, 1))]
+        peers += [Peer(args.peer) for _ in range(max(args.jobs, 1))]
         every = peers[0].tasks()
-        tasks = args.task or (every if args.all else spread(every, args.tasks))
+        tasks = args.task or (spread(every, args.tasks) if args.tasks else every)
         with launch(binary=args.binary) as farm:
             rows = []
             for row in compare_all(farm, peers, tasks, args.seed):
@@ -127,6 +129,9 @@ def main() -> int:
     finally:
         for peer in peers:
             peer.close()
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "report.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
     share = 100 * sum(row.equal for row in rows) / len(rows)
     for row in sorted((row for row in rows if not row.equal), key=lambda row: row.task):
         print(f"differs: {row.task}: {'tree' if row.goal else 'goal' if row.text else 'goal and tree'}")
