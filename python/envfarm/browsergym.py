@@ -80,21 +80,18 @@ class BrowserGymEnv(gym.Env[dict[str, Any], str]):
     fresh sandbox. `make_vec` is the face that brings episodes back by itself.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
-    render_mode = "rgb_array"
+    metadata: dict[str, Any] = {"render_modes": []}
 
     def __init__(self, environment: str, task: str, farm: Farm, step_timeout: float, reset_timeout: float) -> None:
         self.task = task
         self._reset_timeout = reset_timeout
         self._patience = 30.0 + max(step_timeout, reset_timeout)
-        self._screenshot: np.ndarray[Any, Any] | None = None
         about = farm.environment(environment)
         height, width = round(about.viewport_height * _SCALE), round(about.viewport_width * _SCALE)
         text = Unicode(_TEXT)
-        message = gym.spaces.Dict({"role": text, "timestamp": gym.spaces.Box(0, np.inf, (), np.float64), "message": text})
         self.observation_space: gym.spaces.Dict = gym.spaces.Dict(
             {
-                "chat_messages": gym.spaces.Sequence(message),
+                "chat_messages": gym.spaces.Sequence(Json()),
                 "goal": text,
                 "goal_object": gym.spaces.Sequence(Json()),
                 "open_pages_urls": gym.spaces.Sequence(text),
@@ -140,10 +137,6 @@ class BrowserGymEnv(gym.Env[dict[str, Any], str]):
         obs["last_action"] = action
         return obs, transition.reward, transition.terminated, transition.truncated, info
 
-    def render(self) -> np.ndarray[Any, Any] | None:
-        """The screenshot of the last observation."""
-        return self._screenshot
-
     def close(self) -> None:
         """Gives the slot back."""
         self._session.close()
@@ -161,12 +154,12 @@ class BrowserGymEnv(gym.Env[dict[str, Any], str]):
         obs: dict[str, Any] = dict(transition.obs["browsergym"])
         for key in ("chat_messages", "goal_object", "open_pages_urls", "open_pages_titles"):
             obs[key] = tuple(obs[key])
-        obs["active_page_index"] = np.asarray([obs["active_page_index"]])
-        obs["elapsed_time"] = np.asarray([obs["elapsed_time"]], dtype=np.float64)
+        obs["active_page_index"] = np.asarray(obs["active_page_index"], dtype=np.int64).reshape(1)
+        obs["elapsed_time"] = np.asarray(obs["elapsed_time"], dtype=np.float64).reshape(1)
         for element in obs["extra_element_properties"].values():
             if element["bbox"] is not None:
                 element["bbox"] = [value * _SCALE for value in element["bbox"]]
-        obs["screenshot"] = self._screenshot = transition.obs["screenshot"]
+        obs["screenshot"] = transition.obs["screenshot"]
         return {key: obs[key] for key in self.observation_space.spaces}
 
     @staticmethod

@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gymnasium.wrappers import PassiveEnvChecker
 
+import envfarm
 from envfarm.browsergym import page_action, task_seed
+
+KEYS = {
+    "chat_messages", "goal", "goal_object", "open_pages_urls", "open_pages_titles", "active_page_index", "url", "screenshot",
+    "dom_object", "axtree_object", "extra_element_properties", "focused_element_bid", "last_action", "last_action_error",
+    "elapsed_time",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -28,3 +36,50 @@ def test_coordinates_of_the_screenshot_become_those_of_the_page(action: str, sen
 
 def test_the_page_gets_the_seed_that_browsergym_draws() -> None:
     assert task_seed(0) == np.random.RandomState(0).randint(0, 1000000) == 985772
+
+
+def test_an_episode_goes_as_with_browsergym(farm: envfarm.Farm) -> None:
+    # The wrapper is Gymnasium's own check of spaces, types and order of calls.
+    env = PassiveEnvChecker(envfarm.browsergym.make("browsergym/miniwob.click-test-2", farm=farm))
+    obs, info = env.reset(seed=0)
+    assert set(obs) == KEYS
+    assert obs["goal"] == "Click button ONE." and obs["goal_object"] == ({"type": "text", "text": obs["goal"]},)
+    assert obs["screenshot"].shape == (321, 498, 3) and obs["screenshot"].std() > 0
+    assert obs["open_pages_urls"] == (obs["url"],) and obs["active_page_index"].tolist() == [0]
+    assert obs["last_action"] == obs["last_action_error"] == ""
+    assert info["task_info"]["RAW_REWARD_GLOBAL"] == 0
+    (bid,) = [
+        node["browsergym_id"]
+        for node in obs["axtree_object"]["nodes"]
+        if node["role"]["value"] == "button" and node["name"]["value"] == "ONE"
+    ]
+
+    obs, reward, terminated, truncated, _ = env.step("click('no-such-bid')")
+    assert obs["last_action_error"] and obs["last_action"] == "click('no-such-bid')"
+    assert (reward, terminated, truncated) == (0.0, False, False)
+
+    # The box is given, and the click taken, in pixels of the screenshot.
+    left, top, width, height = obs["extra_element_properties"][bid]["bbox"]
+    assert left + width < 498 and top + height < 321
+    action = f"mouse_click({left + width / 2}, {top + height / 2})"
+    obs, reward, terminated, truncated, info = env.step(action)
+    assert obs["last_action"] == action and obs["last_action_error"] == ""
+    assert (reward, terminated, truncated) == (1.0, True, False)
+    assert info["task_info"]["RAW_REWARD_GLOBAL"] > 0
+    env.close()
+
+
+def test_a_failure_of_the_farm_raises_and_a_reset_starts_anew(farm: envfarm.Farm) -> None:
+    with pytest.raises(ValueError, match="environment.task"):
+        envfarm.browsergym.make("click-test", farm=farm)
+    env = envfarm.browsergym.make("miniwob.no-such-task", farm=farm)
+    with pytest.raises(envfarm.CommandFailed, match="unknown_task"):
+        env.reset(seed=0)
+    env.close()
+    env = envfarm.browsergym.make("miniwob.click-test", farm=farm)
+    env.reset(seed=0)
+    with pytest.raises(envfarm.CommandFailed, match="slot 0"):
+        env._session.observe(0, timeout=0.001)
+        env._receive()
+    env.reset(seed=1)
+    env.close()
