@@ -18,11 +18,10 @@ need_debian() {
     fi
     have apt-get || die "$*, and this is no Debian. Install it by your system's means and run this again"
     say "installing $*"
-    # The lists may be fresh enough, or absent.
-    local install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@")
-    "${install[@]}" >/dev/null 2>&1 && return
-    "${sudo[@]}" apt-get update -q >/dev/null || die "$*: apt-get update failed"
-    "${install[@]}" >/dev/null || die "$*. Tried and failed: apt-get install $*"
+    # Old lists would bring old browsers, or none.
+    "${sudo[@]}" apt-get update -q >/dev/null || say "apt-get update failed; trying with the lists there are"
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@" >/dev/null ||
+        die "$*. Tried and failed: apt-get install $*"
 }
 
 need_rust() {
