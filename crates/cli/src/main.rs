@@ -1,5 +1,6 @@
 //! The binary `envfarm`: the only place that picks implementations and puts them together.
 
+mod bench;
 mod browser;
 mod config;
 mod doctor;
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run a farm until it is told to stop.
     Serve(serve::Args),
+    /// Put a running farm under load and measure it, or a bare loop to compare with.
+    Bench(bench::Args),
     /// Say what is there, what is missing, and the command that mends it.
     Doctor(doctor::Args),
     /// List the tasks of an environment.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
+            Command::Bench(args) => bench::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Tasks(args) => tasks::run(args).await,
         }

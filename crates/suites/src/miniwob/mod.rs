@@ -22,7 +22,7 @@ const PAGE_TIME_LIMIT_MS: u32 = 1_000_000;
 
 const START: &str = include_str!("start.js");
 /// Raw reward and whether the task is over; `null` if this is no task page any more.
-const SCORE: &str = "typeof WOB_DONE_GLOBAL === 'undefined' ? null : [Number(WOB_RAW_REWARD_GLOBAL), Boolean(WOB_DONE_GLOBAL)]";
+pub const SCORE: &str = "typeof WOB_DONE_GLOBAL === 'undefined' ? null : [Number(WOB_RAW_REWARD_GLOBAL), Boolean(WOB_DONE_GLOBAL)]";
 
 #[derive(Clone, Debug)]
 pub struct MiniWobOptions {
@@ -45,7 +45,8 @@ impl MiniWob {
         Ok(Arc::new(Self { site, tasks, viewport: options.viewport }))
     }
 
-    fn url(&self, task: &str) -> String {
+    /// Where a task's page is served.
+    pub fn url(&self, task: &str) -> String {
         self.site.url(&match task.strip_prefix("flight.") {
             Some(airline) => format!("/flight/{airline}/wrapper.html"),
             None => format!("/miniwob/{task}.html"),
@@ -78,6 +79,11 @@ pub fn list(html: &Path) -> io::Result<Vec<TaskInfo>> {
     }
     pages.sort();
     Ok(pages.into_iter().map(|(id, path)| TaskInfo { id, description: title(&path), step_limit: None, time_limit: None }).collect())
+}
+
+/// Starts an episode when evaluated in a task's page, whether it has loaded by then or not; a promise of `{goal}`.
+pub fn start_expression(seed: u64) -> String {
+    format!("({START})({}, {PAGE_TIME_LIMIT_MS})", json!(seed))
 }
 
 fn title(page: &Path) -> String {
@@ -127,8 +133,7 @@ impl Suite for MiniWob {
         } else {
             page.navigate(&url).await?;
         }
-        let start = format!("({START})({}, {PAGE_TIME_LIMIT_MS})", json!(task.seed));
-        let value = page.evaluate(&start).await?.map_err(failed)?;
+        let value = page.evaluate(&start_expression(task.seed)).await?.map_err(failed)?;
         let started: Started = serde_json::from_value(value).map_err(|e| failed(format!("the page gave no goal: {e}")))?;
         Ok(Goal { text: started.goal })
     }
