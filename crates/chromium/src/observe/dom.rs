@@ -211,7 +211,7 @@ impl Dom {
     /// Where an image came from.
     pub fn source_url(&self, place: Place) -> Option<&str> {
         let urls = &self.document(place).nodes.source_url;
-        let at = urls.index.iter().position(|n| *n == place.node as usize)?;
+        let at = urls.index.binary_search(&(place.node as usize)).ok()?;
         self.string(*urls.value.get(at)?)
     }
 

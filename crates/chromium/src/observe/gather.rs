@@ -282,3 +282,42 @@ impl Moment {
         merge::merge(main, &others).map_err(|e| format!("DOM snapshots: {e}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envfarm_core::{Encoding, ObservationSpec};
+
+    fn plan(kinds: &[ObservationKind]) -> Plan {
+        let specs = kinds.iter().filter_map(|k| ObservationSpec::new(*k, None)).collect();
+        Plan::of(&ObservationRequest { specs, ..Default::default() })
+    }
+
+    #[test]
+    fn a_picture_alone_asks_for_nothing_else() {
+        let plan = plan(&[ObservationKind::Screenshot, ObservationKind::Url, ObservationKind::Goal]);
+        assert_eq!(plan, Plan { shots: plan.shots.clone(), ..Plan::default() });
+        assert_eq!(plan.shots.len(), 1);
+    }
+
+    #[test]
+    fn text_asks_for_no_geometry() {
+        let plan = plan(&[ObservationKind::AxtreeTxt, ObservationKind::FocusedElement]);
+        assert_eq!(plan.mark, Some(WalkSpec::default()));
+        assert_eq!(plan.dom, Some(DomDetail::Plain));
+        assert!(plan.tree && plan.shots.is_empty());
+    }
+
+    #[test]
+    fn one_picture_serves_both_the_plain_and_the_marked_one() {
+        let plan = plan(&[ObservationKind::Screenshot, ObservationKind::ScreenshotSom]);
+        assert_eq!(plan.shots, [Shot { encoding: Encoding::Png, quality: 0, scale: 1.0 }]);
+        assert!(!plan.tree, "marks need no accessibility tree");
+    }
+
+    #[test]
+    fn the_title_is_asked_for_only_where_no_walk_tells_it() {
+        assert!(plan(&[ObservationKind::Title]).title);
+        assert!(!plan(&[ObservationKind::Title, ObservationKind::AxtreeTxt]).title);
+    }
+}

@@ -32,6 +32,8 @@
     "button checkbox combobox link menuitem menuitemcheckbox menuitemradio option radio searchbox slider spinbutton switch tab textbox treeitem",
   );
 
+  const TINY = 16;
+
   let numbers = 0;
   let letters = 0;
   let visited = false;
@@ -94,21 +96,33 @@
     return [0, 0, root ? root.clientWidth : innerWidth, root ? root.clientHeight : innerHeight];
   }
 
+  // The box that overflow is clipped to: without borders and scrollbars.
   function paddingBox(el, box) {
-    const width = el.clientWidth;
-    const height = el.clientHeight;
-    // Inline boxes have no client size, and cannot clip.
-    if (!width && !height) return null;
     const left = box[0] + el.clientLeft;
     const top = box[1] + el.clientTop;
-    return [left, top, left + width, top + height];
+    // Client and offset sizes are rounded, the box is not.
+    const end = (edge, offset, start, size) => edge - Math.max(0, (offset === undefined ? start + size : offset) - start - size);
+    return [left, top, end(box[2], el.offsetWidth, el.clientLeft, el.clientWidth), end(box[3], el.offsetHeight, el.clientTop, el.clientHeight)];
+  }
+
+  // What an element with `clip` or `clip-path` shows of itself, as far as these serve to hide it from the eye only.
+  function ownClip(style, box) {
+    if (style.clip !== "auto" && /^(absolute|fixed)$/.test(style.position)) {
+      const sides = style.clip.match(/-?[\d.]+(?=px)|auto/g) || [];
+      const at = (i, fallback) => (sides[i] === undefined || sides[i] === "auto" ? fallback : parseFloat(sides[i]));
+      const width = box[2] - box[0];
+      const height = box[3] - box[1];
+      return [box[0] + at(3, 0), box[1] + at(0, 0), box[0] + at(1, width), box[1] + at(2, height)];
+    }
+    return /^inset\((50|100)%/.test(style.clipPath) ? [box[0], box[1], box[0], box[1]] : null;
   }
 
   // What an ancestor does to what it contains; computed only when a descendant sticks out of it.
   function stylesOf(context) {
     if (context.styles) return context.styles;
-    const { el } = context;
+    const { el, box } = context;
     const style = getComputedStyle(el);
+    const inline = style.display === "inline" || style.display === "contents";
     const clips = (overflow) => overflow !== "visible";
     const moves =
       style.transform !== "none" || style.filter !== "none" || style.perspective !== "none" || /paint|strict|content/.test(style.contain);
@@ -119,22 +133,33 @@
       x = y = false;
     }
     const paints = /paint|strict|content/.test(style.contain);
-    context.styles = { position: style.position, holdsFixed: moves, holdsAbsolute: moves || style.position !== "static", x: x || paints, y: y || paints };
+    x = (x || paints) && !inline;
+    y = (y || paints) && !inline;
+    context.styles = {
+      position: style.position,
+      holdsFixed: moves,
+      holdsAbsolute: moves || style.position !== "static",
+      clip: box && (x || y) ? limit(paddingBox(el, box), x, y) : null,
+      own: box && ownClip(style, box),
+    };
     return context.styles;
   }
+
+  const limit = (box, x, y) => [x ? box[0] : -Infinity, y ? box[1] : -Infinity, x ? box[2] : Infinity, y ? box[3] : Infinity];
 
   function visiblePart(el, box, context, view) {
     let part = meet(box, view);
     if (isEmpty(part)) return part;
-    let position = getComputedStyle(el).position;
+    const style = getComputedStyle(el);
+    const own = ownClip(style, box);
+    if (own) part = meet(part, own);
+    let position = style.position;
     for (let c = context; c; c = c.up) {
       const styles = stylesOf(c);
       if ((position === "fixed" && !styles.holdsFixed) || (position === "absolute" && !styles.holdsAbsolute)) continue;
-      if ((styles.x || styles.y) && c.padding) {
-        const p = c.padding;
-        part = meet(part, [styles.x ? p[0] : -Infinity, styles.y ? p[1] : -Infinity, styles.x ? p[2] : Infinity, styles.y ? p[3] : Infinity]);
-        if (isEmpty(part)) return part;
-      }
+      if (styles.clip) part = meet(part, styles.clip);
+      if (styles.own) part = meet(part, styles.own);
+      if (isEmpty(part)) return part;
       position = styles.position;
     }
     return part;
@@ -216,7 +241,8 @@
       let part = box;
       let share = 0;
       if (!bare && (marked || isFrame)) {
-        if (!inside(box, bounds)) part = visiblePart(el, box, up, this.view);
+        // Tiny boxes are often those that hide from the eye only.
+        if (!inside(box, bounds) || areaOf(box) <= TINY) part = visiblePart(el, box, up, this.view);
         if (!isEmpty(part)) {
           const area = areaOf(box);
           share = area > 0 ? areaOf(part) / area : 1;
@@ -227,8 +253,9 @@
         if (!bare) this.weigh(el, tag, box, index);
       }
       if (isFrame) this.frames.push([id, mayRun(el), bare ? [0, 0, 0, 0] : innerClip(el, box, part)]);
-      const padding = bare ? null : paddingBox(el, box);
-      const context = { el, up, padding, bounds: padding ? meet(padding, bounds) : bounds, styles: null };
+      // Whatever stays within all these boxes cannot be clipped by any of them; only the rest is worth a look at styles.
+      const inner = bare ? bounds : areaOf(box) === 0 ? box : el.clientWidth || el.clientHeight ? paddingBox(el, box) : bounds;
+      const context = { el, up, box: bare ? null : box, bounds: inner === bounds ? bounds : meet(inner, bounds), styles: null };
       if (tag === "slot") this.slots.set(el, context);
       return context;
     }

@@ -99,3 +99,27 @@ fn find_owner(whole: &Value, id: &str) -> Option<(usize, usize)> {
         Some((d, attributes.iter().position(has)?))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_inner_page_keeps_its_strings_and_hangs_below_its_holder() {
+        let document = |name: u64, attributes: Value| {
+            json!({"documentURL": 0, "frameId": -1, "nodes": {"nodeName": [name], "attributes": [attributes],
+                "contentDocumentIndex": {"index": [], "value": []}}, "layout": {"text": [-1, name]}})
+        };
+        let raw = |v: &Value| serde_json::value::to_raw_value(v).expect("JSON");
+        let main = raw(&json!({"strings": ["u", "IFRAME", "bid", "a"], "documents": [document(1, json!([2, 3]))]}));
+        let inner = raw(&json!({"strings": ["v", "HTML"], "documents": [document(1, json!([]))]}));
+        let merged = merge(&main, &[Inner { raw: &inner, owner: "a" }]).expect("merges");
+        let merged: Value = serde_json::from_str(merged.get()).expect("JSON");
+        assert_eq!(merged["strings"], json!(["u", "IFRAME", "bid", "a", "v", "HTML"]));
+        assert_eq!(merged["documents"][0]["nodes"]["contentDocumentIndex"], json!({"index": [0], "value": [1]}));
+        let second = &merged["documents"][1];
+        assert_eq!((&second["documentURL"], &second["frameId"]), (&json!(4), &json!(-1)));
+        assert_eq!((&second["nodes"]["nodeName"], &second["layout"]["text"]), (&json!([5]), &json!([-1, 5])));
+    }
+}

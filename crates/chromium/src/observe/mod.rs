@@ -4,6 +4,7 @@
 //! carry them. Only what a request needs is computed. [`resolve`] is the way back, from an id to the element.
 
 mod ax;
+mod complete;
 mod dict;
 mod dom;
 mod flatten;
@@ -162,7 +163,7 @@ impl<'m> View<'m> {
             let process = self.moment.process_of(i);
             if let Some(dom) = doms.get(process) {
                 let silent = marked.get(i).and_then(|m| m.walked.as_ref()).map_or("", |w| &w.silent);
-                tree.complete(dom, silent);
+                complete::complete(&mut tree, dom, silent);
             }
             if process > 0 {
                 tree.rename(process);

@@ -156,3 +156,44 @@ fn tag(picture: &mut RgbImage, (x, y): (i64, i64), id: &str) {
     }
     font::draw(id, |dx, dy| set(picture, x + MARGIN + dx as i64, top + MARGIN + dy as i64, WHITE));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envfarm_core::ObservationKind;
+
+    fn blank() -> Vec<u8> {
+        let mut out = Cursor::new(Vec::new());
+        let picture = DynamicImage::ImageRgb8(RgbImage::from_pixel(60, 40, WHITE));
+        picture.write_to(&mut out, image::ImageFormat::Png).expect("encodes");
+        out.into_inner()
+    }
+
+    fn drawn(marks: &[Mark], encoding: Encoding) -> RgbImage {
+        let spec = ObservationSpec::new(ObservationKind::ScreenshotSom, Some(encoding)).expect("offered");
+        let bytes = draw(&blank(), marks, &spec).expect("draws");
+        image::load_from_memory(&bytes).expect("is a picture").into_rgb8()
+    }
+
+    #[test]
+    fn a_mark_draws_its_box_and_its_id_in_every_encoding() {
+        let marks = [Mark { id: "a1".to_owned(), bounds: [20.0, 15.0, 30.0, 20.0] }];
+        for encoding in [Encoding::Png, Encoding::Webp] {
+            let picture = drawn(&marks, encoding);
+            assert_eq!(picture.dimensions(), (60, 40));
+            // A dash of the lower edge begins where the box does; the tag's corner is white on black.
+            assert_eq!(*picture.get_pixel(20, 35), BLACK);
+            assert_eq!(*picture.get_pixel(20, 13), WHITE);
+            assert_eq!(*picture.get_pixel(21, 14), BLACK);
+        }
+        assert_eq!(drawn(&marks, Encoding::Jpeg).dimensions(), (60, 40));
+    }
+
+    #[test]
+    fn boxes_beyond_the_picture_are_cut_and_tiny_ones_left_out() {
+        let far = [1e9, -1e9].map(|at| Mark { id: "7".to_owned(), bounds: [at, at, 1e9, 1e9] });
+        let tiny = Mark { id: "8".to_owned(), bounds: [5.0, 5.0, 2.0, 2.0] };
+        let picture = drawn(&[far.to_vec(), vec![tiny]].concat(), Encoding::Png);
+        assert!(picture.pixels().all(|p| *p == WHITE));
+    }
+}

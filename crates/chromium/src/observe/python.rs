@@ -102,3 +102,54 @@ pub fn is_space(c: char) -> bool {
 pub fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).expect("JSON")
+    }
+
+    #[test]
+    fn strings_are_quoted_as_python_quotes_them() {
+        for (text, quoted) in [
+            ("plain", "'plain'"),
+            ("it's", "\"it's\""),
+            ("both ' and \"", "'both \\' and \"'"),
+            ("a\\b\n\t\r", "'a\\\\b\\n\\t\\r'"),
+            ("\u{0}\u{7f}\u{a0}", "'\\x00\\x7f\\xa0'"),
+            ("zero\u{200b}width \u{e001}", "'zero\\u200bwidth \\ue001'"),
+            ("\u{e0001}", "'\\U000e0001'"),
+            ("é 漢 😀", "'é 漢 😀'"),
+        ] {
+            assert_eq!(repr(text), quoted);
+        }
+    }
+
+    #[test]
+    fn values_read_as_in_python() {
+        for (value, text) in [
+            ("true", "True"),
+            ("false", "False"),
+            ("null", "None"),
+            ("3", "3"),
+            ("0.5", "0.5"),
+            ("1e-7", "1e-07"),
+            ("1e22", "1e+22"),
+            ("\"x\"", "'x'"),
+            ("[1,\"a\"]", "[1, 'a']"),
+        ] {
+            assert_eq!(repr_json(&json(value)), text);
+        }
+        assert_eq!(str_json(&json("\"x\"")), "x");
+        assert_eq!(str_json(&json("true")), "True");
+    }
+
+    #[test]
+    fn strip_takes_what_python_takes() {
+        assert_eq!(strip("\u{1c} \u{a0}a b\u{2003}\n"), "a b");
+        // Not space to Python, however empty it looks.
+        assert_eq!(strip("\u{200b}a"), "\u{200b}a");
+    }
+}
