@@ -108,6 +108,8 @@ class Farm:
 
     def call(self, method: str, request: Any, *, timeout: float = 20.0, of_lease: bool = False) -> Any:
         """One unary call by name, with this farm's token; gRPC errors become those of `envfarm.errors`."""
+        if self.closed:
+            raise FarmUnavailable("this connection is closed")
         try:
             return getattr(self.stub, method)(request, timeout=timeout, metadata=self.metadata, wait_for_ready=True)
         except grpc.RpcError as error:
@@ -173,8 +175,9 @@ class Lease:
                 expires_in = answer.lease.expires_in_ms / 1000
             except LeaseLost:
                 return  # the session, or whoever attaches next, is told by the farm itself
-            except (FarmError, ValueError):  # ValueError: the channel is closed
-                continue
+            except FarmError:
+                if self.farm.closed:
+                    return
 
     def __enter__(self) -> Self:
         return self

@@ -187,6 +187,16 @@ def test_a_lease_is_renewed_until_it_is_released(fake_farm: Make) -> None:
     assert farm.leases == {}
 
 
+def test_a_lease_may_end_after_its_farm_was_closed(fake_farm: Make) -> None:
+    _, client = fake_farm()
+    lease = client.acquire("counter", slots=1)
+    client.close()
+    with pytest.raises(envfarm.FarmUnavailable, match="closed"):
+        client.status()
+    with lease:
+        pass
+
+
 def test_unary_calls_page_and_raise_typed_errors(fake_farm: Make) -> None:
     _, client = fake_farm()
     assert [task.id for task in client.tasks("counter")] == [f"task-{i}" for i in range(5)]
