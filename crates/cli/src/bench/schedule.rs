@@ -221,3 +221,93 @@ fn strategy(strategy: ResetStrategy) -> &'static str {
         ResetStrategy::Replay => "replay",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use envfarm_core::{Failure, FailureCode, SlotState, Timing, Transition, TruncationCause};
+
+    use super::*;
+
+    fn schedule(interval: Duration, prepare: bool) -> (Schedule, Instant) {
+        let now = Instant::now();
+        let plan = Plan { task: "noop".to_owned(), mode: ResetMode::Fresh, episode_steps: Some(2), prepare, interval };
+        (Schedule::new(plan, 1, now), now)
+    }
+
+    fn answer(command: &Command, result: Result<Transition, Failure>) -> Outcome {
+        Outcome {
+            request_id: command.request_id,
+            slot: command.slot,
+            episode: 1,
+            step: command.expected_step + u32::from(matches!(command.op, Op::Step(_))),
+            state: SlotState::Running,
+            result: result.map(|transition| Done::Transition(Box::new(transition))),
+            timing: Timing::default(),
+            replayed: false,
+        }
+    }
+
+    #[test]
+    fn an_episode_that_ended_is_reset_and_one_that_runs_is_stepped() {
+        let (mut schedule, now) = schedule(Duration::ZERO, false);
+        let (reset, mut next, mut tally) = (schedule.begin(now).remove(0), Vec::new(), Tally::default());
+        schedule.take(answer(&reset, Ok(Transition::default())), now, Some(&mut tally), &mut next).unwrap();
+        let step = next.pop().unwrap();
+        assert!(matches!(step.op, Op::Step(_)) && schedule.all_started());
+        let over = Transition { truncated: Some(TruncationCause::StepLimit), ..Transition::default() };
+        schedule.take(answer(&step, Ok(over)), now, Some(&mut tally), &mut next).unwrap();
+        assert!(matches!(next.pop().unwrap().op, Op::Reset(_)));
+        assert_eq!((tally.steps, tally.episodes), (1, 1));
+    }
+
+    #[test]
+    fn a_failure_is_no_step_and_its_slot_begins_again() {
+        let (mut schedule, now) = schedule(Duration::ZERO, false);
+        let (reset, mut next, mut tally) = (schedule.begin(now).remove(0), Vec::new(), Tally::default());
+        schedule.take(answer(&reset, Ok(Transition::default())), now, None, &mut next).unwrap();
+        let step = next.pop().unwrap();
+        let lost = Failure::new(FailureCode::HostLost, "gone");
+        schedule.take(answer(&step, Err(lost)), now, Some(&mut tally), &mut next).unwrap();
+        assert!(matches!(next.pop().unwrap().op, Op::Reset(_)));
+        assert_eq!((tally.steps, tally.failures["host_lost"]), (0, 1));
+    }
+
+    #[test]
+    fn a_refused_command_ends_the_measurement() {
+        let (mut schedule, now) = schedule(Duration::ZERO, false);
+        let reset = schedule.begin(now).remove(0);
+        let refused = Failure::new(FailureCode::UnknownTask, "no such task");
+        assert!(schedule.take(answer(&reset, Err(refused)), now, None, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_late_answer_makes_the_next_paced_step_late_and_that_counts() {
+        let interval = Duration::from_secs(5);
+        let (mut schedule, now) = schedule(interval, false);
+        let (reset, mut next, mut tally) = (schedule.begin(now).remove(0), Vec::new(), Tally::default());
+        schedule.take(answer(&reset, Ok(Transition::default())), now, None, &mut next).unwrap();
+        let due = schedule.next_due().unwrap();
+        assert!(due >= now + interval && due <= now + 2 * interval);
+        schedule.release(due, &mut next);
+        let step = next.pop().unwrap();
+        // The answer takes two intervals: the next step was due one ago.
+        schedule.take(answer(&step, Ok(Transition::default())), due + 2 * interval, None, &mut next).unwrap();
+        schedule.release(due + 2 * interval, &mut next);
+        let step = next.pop().unwrap();
+        schedule.take(answer(&step, Ok(Transition::default())), due + 2 * interval, Some(&mut tally), &mut next).unwrap();
+        assert_eq!(tally.report(1, interval, None).step_ms.unwrap().max, 5000.0);
+    }
+
+    #[test]
+    fn what_is_prepared_is_what_is_reset_to_next() {
+        let (mut schedule, now) = schedule(Duration::ZERO, true);
+        let (reset, mut next) = (schedule.begin(now).remove(0), Vec::new());
+        schedule.take(answer(&reset, Ok(Transition::default())), now, None, &mut next).unwrap();
+        let (prepare, step) = (next.remove(0), next.remove(0));
+        let Op::Prepare(prepared) = prepare.op else { panic!("nothing was prepared") };
+        let over = Transition { terminated: true, ..Transition::default() };
+        schedule.take(answer(&step, Ok(over)), now, None, &mut next).unwrap();
+        let Op::Reset(Reset { from: ResetFrom::Task(task), .. }) = next.remove(0).op else { panic!("no reset") };
+        assert_eq!(task, prepared);
+    }
+}
