@@ -1,6 +1,6 @@
 """REINFORCE in numpy: learns from nothing but rewards which element of a MiniWoB++ page to click.
 
-    python examples/reinforce.py --task click-tab --episodes 800
+    python examples/reinforce.py --task click-tab --episodes 600
 
 The policy is a softmax over the page's elements, linear in a few features of each. It knows neither what a button is good
 for nor that a name in the goal matters: those are features whose weights start at zero. Sixteen slots play at once, each at
@@ -43,7 +43,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", default="click-tab")
-    parser.add_argument("--episodes", type=int, default=800)
+    parser.add_argument("--episodes", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/reinforce/curve.png"))
     args = parser.parse_args()

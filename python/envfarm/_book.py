@@ -94,12 +94,14 @@ class Book:
         """Queues an observation without an action."""
         return self._queue(self._command(slot, timeout, observations, observe=pb.Observe()))
 
-    def snapshot(self, slot: int, *, level: str, timeout: float | None = None) -> int:
-        """Queues a snapshot; level is "storage" or "replay". Its outcome carries the id that `reset` takes."""
+    def snapshot(self, slot: int, level: str = "replay", *, timeout: float | None = None) -> int:
+        """Queues a snapshot, by "replay" (task, seed and actions, played again and compared) or of the "storage" (cookies,
+        stored data, open tabs). Its outcome carries the id that `reset` takes.
+        """
         snapshot = pb.Snapshot(level=_choice(_LEVELS, "level", level))
         return self._queue(self._command(slot, timeout, None, snapshot=snapshot))
 
-    def prepare(self, slot: int, *, task: str, seed: int, timeout: float | None = None) -> int:
+    def prepare(self, slot: int, task: str, seed: int = 0, *, timeout: float | None = None) -> int:
         """Queues a hint: the next reset of this slot will be to this task and seed. It may run beside another command."""
         prepare = pb.Prepare(task=pb.TaskSeed(task_id=task, seed=seed))
         command = self._command(slot, timeout, None, prepare=prepare)
