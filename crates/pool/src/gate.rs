@@ -1,8 +1,15 @@
 //! The gate that work which eats a core passes, so that page loads and steps of all pools never oversubscribe the cores.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// How long a load and a step may keep others waiting; see [`GatePermit::cover`].
+const LOAD_HOLD: Duration = Duration::from_secs(5);
+const STEP_HOLD: Duration = Duration::from_secs(1);
 
 /// Two fair queues, one for loads (page loads, boots, opening sandboxes) and one for steps. Clones share them.
 #[derive(Clone, Debug)]
@@ -14,7 +21,23 @@ pub struct Gate {
 /// The right to work; given back on drop.
 #[derive(Debug)]
 pub struct GatePermit {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+    hold: Duration,
+}
+
+impl GatePermit {
+    /// Works under this permit. Work that takes long waits more than it computes: it goes on without the permit, so that an
+    /// agent that waits, a site that does not answer or a host that hangs cannot shut the gate for everyone.
+    pub async fn cover<T>(self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        match timeout(self.hold, &mut work).await {
+            Ok(done) => done,
+            Err(_) => {
+                drop(self.permit);
+                work.await
+            }
+        }
+    }
 }
 
 impl Gate {
@@ -26,16 +49,16 @@ impl Gate {
 
     /// Waits for a turn to load, first come first served. Dropping the future gives up the place.
     pub async fn load(&self) -> GatePermit {
-        Self::pass(&self.loads).await
+        Self::pass(&self.loads, LOAD_HOLD).await
     }
 
     /// Waits for a turn to step, first come first served. Dropping the future gives up the place.
     pub async fn step(&self) -> GatePermit {
-        Self::pass(&self.steps).await
+        Self::pass(&self.steps, STEP_HOLD).await
     }
 
-    async fn pass(queue: &Arc<Semaphore>) -> GatePermit {
+    async fn pass(queue: &Arc<Semaphore>, hold: Duration) -> GatePermit {
         let permit = Arc::clone(queue).acquire_owned().await.expect("the gate's queues are never closed");
-        GatePermit { _permit: permit }
+        GatePermit { permit, hold }
     }
 }

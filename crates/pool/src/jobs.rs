@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::{Gate, GatePermit};
+use crate::gate::Gate;
 use crate::lent::{Carrier, Placed};
 
 /// For ending one host at its provider.
@@ -22,9 +22,6 @@ pub(crate) const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
 const USAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A provider honours its own launch timeout; this is what it may be late by.
 const LAUNCH_GRACE: Duration = Duration::from_secs(5);
-/// Work that takes longer than this waits more than it computes: it goes on without its permit, so that hanging hosts
-/// cannot shut the gate for everyone.
-const GATE_HOLD: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Error)]
 pub(crate) enum JobError {
@@ -40,7 +37,7 @@ pub(crate) enum JobError {
 pub(crate) enum Done {
     Launched { id: HostId, result: Result<(Endpoints, Arc<dyn Host>), JobError> },
     HostClosed { id: HostId },
-    Opened { carrier: Arc<Carrier>, took: Duration, result: Result<Box<dyn Sandbox>, JobError> },
+    Opened { carrier: Arc<Carrier>, spec: Arc<SandboxSpec>, took: Duration, result: Result<Box<dyn Sandbox>, JobError> },
     Closed { id: HostId, result: Result<(), JobError> },
     Measured { id: HostId, result: Result<Usage, JobError> },
     Destroyed { id: HostId, result: Result<(), JobError> },
@@ -52,18 +49,6 @@ async fn within<T, E: Display>(what: &'static str, limit: Duration, work: impl F
         Ok(Ok(result)) => result.map_err(|error| JobError::Failed(error.to_string())),
         Ok(Err(_)) => Err(JobError::TimedOut { what, limit }),
         Err(_) => Err(JobError::Panicked),
-    }
-}
-
-/// Works under a permit of the gate; see [`GATE_HOLD`].
-async fn under<T>(permit: GatePermit, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    match timeout(GATE_HOLD, &mut work).await {
-        Ok(done) => done,
-        Err(_) => {
-            drop(permit);
-            work.await
-        }
     }
 }
 
@@ -88,7 +73,7 @@ pub(crate) async fn launch(
         Ok((endpoints, host))
     };
     let result = match cancel.run_until_cancelled(gate.load()).await {
-        Some(permit) => under(permit, start(&id)).await,
+        Some(permit) => permit.cover(start(&id)).await,
         None => Err(JobError::Failed(ProviderError::Cancelled.to_string())),
     };
     Done::Launched { id, result }
@@ -114,12 +99,12 @@ pub(crate) async fn open(carrier: Arc<Carrier>, spec: Arc<SandboxSpec>, limit: D
             () = carrier.gone.cancelled() => Err(BackendError::HostLost("it was given up".into())),
         }
     };
-    let result = under(permit, within("open sandbox", limit, opened)).await;
-    Done::Opened { carrier, took: begun.elapsed(), result }
+    let result = permit.cover(within("open sandbox", limit, opened)).await;
+    Done::Opened { carrier, spec, took: begun.elapsed(), result }
 }
 
 pub(crate) async fn close(placed: Placed, limit: Duration) -> Done {
-    let Placed { carrier, sandbox } = placed;
+    let Placed { carrier, sandbox, .. } = placed;
     let result = tokio::select! {
         biased;
         result = within("close sandbox", limit, async { sandbox.close().await; Ok::<_, ProviderError>(()) }) => result,

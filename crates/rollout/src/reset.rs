@@ -137,37 +137,41 @@ impl Trouble {
 
 async fn fresh_once(env: &Env, start: &Start, deadline: Instant, laps: &mut Laps, timing: &mut Timing) -> Result<Ready, Trouble> {
     let patience = deadline.saturating_duration_since(laps.now).saturating_sub(ANSWER_MARGIN);
-    let lent = env.spec.pool.take(patience).await.map_err(|error| Trouble::Final(no_sandbox(error)))?;
+    let lent = env
+        .spec
+        .pool
+        .take_for(env.spec.suite.sandbox_spec_for(&start.task), patience)
+        .await
+        .map_err(|error| Trouble::Final(no_sandbox(error)))?;
     let loading = env.spec.gate.load().await;
     timing.queue += laps.lap();
 
     let mut episode = Box::new(Episode::new(lent, start.task.clone()));
-    let residue = {
+    let loaded = loading.cover(async {
         let sandbox = episode.lent.sandbox();
-        guarded(&mut episode.host_lost, sandbox.residue()).await.map_err(Trouble::from_backend)?
+        let residue = guarded(&mut episode.host_lost, sandbox.residue()).await.map_err(Trouble::from_backend)?;
+        set_up(env, start, &mut episode, ResetMode::Fresh).await.map_err(Trouble::from_suite)?;
+        if let Some(stored) = &start.snapshot {
+            put_back(stored, &mut episode).await.map_err(Trouble::from_backend)?;
+        }
+        Ok(residue)
+    });
+    let residue = loaded.await?;
+    let strategy = match start.snapshot.as_ref().map(|stored| stored.info.level) {
+        None => ResetStrategy::Fresh,
+        Some(SnapshotLevel::Storage) => ResetStrategy::Storage,
+        Some(SnapshotLevel::Replay) => ResetStrategy::Replay,
     };
     let mut check = "cookies, storage and tabs of the new sandbox, before the set-up".to_owned();
     if !residue.is_empty() {
         check = format!("{check}: found {}", residue.join(", "));
     }
-    set_up(env, start, &mut episode, ResetMode::Fresh).await.map_err(Trouble::from_suite)?;
-    let strategy = match &start.snapshot {
-        None => ResetStrategy::Fresh,
-        Some(stored) => {
-            put_back(stored, &mut episode).await.map_err(Trouble::from_backend)?;
-            match stored.info.level {
-                SnapshotLevel::Storage => ResetStrategy::Storage,
-                SnapshotLevel::Replay => ResetStrategy::Replay,
-            }
-        }
-    };
     timing.act += laps.lap();
     // Looking is a step's work, and mostly waiting for frames: the next load may begin.
-    drop(loading);
-    let _permit = env.spec.gate.step().await;
+    let permit = env.spec.gate.step().await;
     timing.queue += laps.lap();
     episode.started = laps.now;
-    let observations = episode.observe(&start.specs, laps.now).await.map_err(Trouble::Lost)?;
+    let observations = permit.cover(episode.observe(&start.specs, laps.now)).await.map_err(Trouble::Lost)?;
     timing.observe += laps.lap();
     Ok(Ready { episode, specs: start.specs.clone(), observations, strategy, verified_clean: residue.is_empty(), check })
 }
@@ -235,21 +239,25 @@ async fn in_place(env: &Env, start: &Start, mut previous: Box<Episode>, laps: &m
     if previous.host_is_lost() {
         return None;
     }
-    let _permit = env.spec.gate.step().await;
+    let permit = env.spec.gate.step().await;
     timing.queue += laps.lap();
-    let found = {
-        let sandbox = previous.lent.sandbox();
-        guarded(&mut previous.host_lost, sandbox.residue()).await
-    };
-    if !found.is_ok_and(|found| found.is_empty()) {
-        return None;
-    }
-    let mut episode = Box::new(previous.again(start.task.clone()));
-    set_up(env, start, &mut episode, ResetMode::InPlace).await.ok()?;
-    timing.act += laps.lap();
-    episode.started = laps.now;
-    let observations = episode.observe(&start.specs, laps.now).await.ok()?;
-    timing.observe += laps.lap();
+    let again = permit.cover(async {
+        let found = {
+            let sandbox = previous.lent.sandbox();
+            guarded(&mut previous.host_lost, sandbox.residue()).await
+        };
+        if !found.is_ok_and(|found| found.is_empty()) {
+            return None;
+        }
+        let mut episode = Box::new(previous.again(start.task.clone()));
+        set_up(env, start, &mut episode, ResetMode::InPlace).await.ok()?;
+        timing.act += laps.lap();
+        episode.started = laps.now;
+        let observations = episode.observe(&start.specs, laps.now).await.ok()?;
+        timing.observe += laps.lap();
+        Some((episode, observations))
+    });
+    let (episode, observations) = again.await?;
     let check = "cookies, storage and tabs of the sandbox, before the suite restarted its task in place".to_owned();
     let specs = start.specs.clone();
     Some(Ready { episode, specs, observations, strategy: ResetStrategy::InPlace, verified_clean: true, check })

@@ -143,10 +143,10 @@ pub(crate) async fn step(
 ) -> Finished {
     let env = &context.env;
     let (mut laps, mut timing) = (Laps { now: received }, Timing::default());
-    let _permit = env.spec.gate.step().await;
+    let permit = env.spec.gate.step().await;
     timing.queue = laps.lap();
     let mut episode = cell.take_running();
-    match episode.step(env, action, &specs, &mut laps, &mut timing).await {
+    match permit.cover(episode.step(env, action, &specs, &mut laps, &mut timing)).await {
         Ok(done) => {
             let over = done.terminated || done.truncated.is_some();
             if over {
@@ -164,10 +164,10 @@ pub(crate) async fn step(
 
 pub(crate) async fn observe(context: Arc<SlotContext>, cell: Cell, specs: Arc<[ObservationSpec]>, received: Instant) -> Finished {
     let (mut laps, mut timing) = (Laps { now: received }, Timing::default());
-    let _permit = context.env.spec.gate.step().await;
+    let permit = context.env.spec.gate.step().await;
     timing.queue = laps.lap();
     let mut episode = cell.take_running();
-    match episode.look(&specs, laps.now).await {
+    match permit.cover(episode.look(&specs, laps.now)).await {
         Ok(seen) => {
             timing.observe = laps.lap();
             cell.put(episode);
@@ -179,10 +179,10 @@ pub(crate) async fn observe(context: Arc<SlotContext>, cell: Cell, specs: Arc<[O
 
 pub(crate) async fn snapshot(context: Arc<SlotContext>, cell: Cell, level: SnapshotLevel, received: Instant) -> Finished {
     let (mut laps, mut timing) = (Laps { now: received }, Timing::default());
-    let _permit = context.env.spec.gate.step().await;
+    let permit = context.env.spec.gate.step().await;
     timing.queue = laps.lap();
     let mut episode = cell.take_running();
-    let (result, healthy) = episode.snapshot(&context.env, &context.snapshots, level).await;
+    let (result, healthy) = permit.cover(episode.snapshot(&context.env, &context.snapshots, level)).await;
     timing.act = laps.lap();
     let after = if healthy { After::Unchanged } else { After::Lost };
     if healthy {
