@@ -26,7 +26,7 @@ use crate::snapshots::{SnapshotStore, Stored};
 const PREVIOUS_ACTIONS: usize = 8;
 /// Chat messages that observations repeat; the first is the goal.
 const CHAT_MESSAGES: usize = 64;
-/// What an observation repeats of one action, in bytes; longer texts are cut.
+/// What an observation repeats of one action or chat message, in bytes; longer texts are cut.
 const REPEATED_BYTES: usize = 16 << 10;
 /// Beyond these an episode can no longer be replayed, so it is no longer recorded.
 const RECORDED_ACTIONS: usize = 10_000;
@@ -270,9 +270,7 @@ impl Episode {
     /// Remembers what the next observation repeats to the agent.
     fn note(&mut self, mut text: String, result: &ActionResult) {
         let context = &mut self.request.context;
-        if text.len() > REPEATED_BYTES {
-            text.truncate(text.floor_char_boundary(REPEATED_BYTES));
-        }
+        clip(&mut text);
         context.last_action.clone_from(&text);
         context.last_action_error.clone_from(&result.error);
         if context.previous_actions.len() >= PREVIOUS_ACTIONS {
@@ -288,9 +286,16 @@ impl Episode {
             if context.chat.len() >= CHAT_MESSAGES {
                 context.chat.remove(1);
             }
-            context.chat.push((role, said.clone()));
+            let mut said = said.clone();
+            clip(&mut said);
+            context.chat.push((role, said));
         }
     }
+}
+
+/// Cuts a text to what is repeated of it.
+fn clip(text: &mut String) {
+    text.truncate(text.floor_char_boundary(REPEATED_BYTES));
 }
 
 /// Runs `work` until the host is gone. Work that is ready at once never touches the host's signal.
