@@ -10,14 +10,19 @@ use envfarm_core::{
     Backend, BackendError, Endpoints, Host, HostSpec, ObservationKind, ObservationSpec, Sandbox, SandboxSpec, SnapshotLevel,
 };
 use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::cdp::{Connection, Session};
+use crate::cdp::{CdpError, Connection, Session};
 use crate::context::BrowserEvents;
 use crate::sandbox::ChromiumSandbox;
 
 /// The role of Chromium's DevTools WebSocket in [`Endpoints::urls`].
 pub const CDP_ENDPOINT: &str = "cdp";
+
+/// How often a browser is asked whether it lives, and for how long it may then say nothing at all.
+const PULSE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(6);
 
 #[derive(Clone, Debug)]
 pub struct ChromiumOptions {
@@ -189,6 +194,7 @@ impl HostInner {
         // New pages wait until they are prepared. (Not waiting also hangs Chromium when a page opens a popup.)
         let attach = json!({"autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true, "filter": pages});
         browser.call_raw("Target.setAutoAttach", attach).await?;
+        tokio::spawn(feel_pulse(browser.clone()));
         Ok(Arc::new(Self { browser, events, options }))
     }
 
@@ -206,6 +212,28 @@ impl HostInner {
 
     pub fn is_closed(&self) -> bool {
         self.browser.connection().is_closed()
+    }
+}
+
+/// Ends the connection to a browser that hangs. Its process lives, so nothing else would tell; and until it is told, every
+/// warm sandbox there costs whoever takes it a deadline.
+async fn feel_pulse(browser: Session) {
+    let connection = browser.connection();
+    let mut ticks = interval(PULSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let asking = async {
+        loop {
+            ticks.tick().await;
+            let heard = connection.heard();
+            let asked = browser.with_limit(SILENCE).call_raw("Browser.getVersion", json!({})).await;
+            if matches!(asked, Err(CdpError::Timeout { .. })) && connection.heard() == heard {
+                return connection.fail(format!("the browser said nothing for {SILENCE:?}"));
+            }
+        }
+    };
+    tokio::select! {
+        () = asking => tracing::warn!("a browser hangs; giving it up"),
+        () = connection.closed() => {}
     }
 }
 

@@ -41,6 +41,7 @@ pub struct Connection {
     sinks: Arc<DashMap<String, Arc<dyn EventSink>>>,
     closed: CancellationToken,
     why: Arc<OnceLock<String>>,
+    heard: Arc<AtomicU64>,
 }
 
 #[derive(Serialize)]
@@ -105,6 +106,7 @@ impl Connection {
             sinks: Arc::default(),
             closed: CancellationToken::new(),
             why: Arc::default(),
+            heard: Arc::default(),
         });
         tokio::spawn(write(sink, queue, connection.closed.clone()));
         let reader = Reader {
@@ -113,6 +115,7 @@ impl Connection {
             browser,
             closed: connection.closed.clone(),
             why: connection.why.clone(),
+            heard: connection.heard.clone(),
         };
         tokio::spawn(reader.run(stream));
         Ok(connection)
@@ -125,6 +128,17 @@ impl Connection {
 
     pub fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
+    }
+
+    /// Messages that came from the browser so far.
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection for a reason that pending and later calls tell.
+    pub fn fail(&self, why: String) {
+        let _ = self.why.set(why);
+        self.close();
     }
 
     /// Ends the connection; the browser disposes of contexts that were made with `disposeOnDetach`.
@@ -230,6 +244,7 @@ struct Reader {
     browser: Arc<dyn EventSink>,
     closed: CancellationToken,
     why: Arc<OnceLock<String>>,
+    heard: Arc<AtomicU64>,
 }
 
 impl Reader {
@@ -239,6 +254,7 @@ impl Reader {
                 message = stream.next() => message,
                 () = self.closed.cancelled() => break "closed by the farm".to_owned(),
             };
+            self.heard.fetch_add(1, Ordering::Relaxed);
             match message {
                 Some(Ok(Message::Text(text))) => self.dispatch(&text),
                 Some(Ok(Message::Close(_))) | None => break "closed by the browser".to_owned(),
