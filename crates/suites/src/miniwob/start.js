@@ -39,6 +39,11 @@ async (seed, limit) => {
     for (const name of ['getUtterance', 'endEpisode', 'startEpisodeReal']) core[name] = withDisplay(core[name]);
     hide();
     core.envfarm = true;
+  } else {
+    // A restart in place: what the last agent left in the document that the task does not set itself.
+    if (document.activeElement) document.activeElement.blur();
+    getSelection().removeAllRanges();
+    scrollTo(0, 0);
   }
   Math.seedrandom(seed);
   core.EPISODE_MAX_TIME = limit;
