@@ -6,6 +6,7 @@ source "$(dirname "$0")/lib.sh"
 need_rust
 need_browser
 need_python test
+need_peer
 
 parts=()
 failed=0
