@@ -14,11 +14,11 @@ pub struct Times(Vec<f32>);
 
 #[derive(Debug, Serialize)]
 pub struct Summary {
-    count: usize,
-    p50: f32,
-    p90: f32,
-    p99: f32,
-    max: f32,
+    pub count: usize,
+    pub p50: f32,
+    pub p90: f32,
+    pub p99: f32,
+    pub max: f32,
 }
 
 impl Times {
