@@ -192,6 +192,10 @@ impl BrowserEvents {
         let target = info.target_id.into_owned();
         let tab = Tab::new(target.clone(), session, info.url.into_owned(), context.clone());
         connection.listen(&event.session_id, tab.clone());
+        // A tab beside others was opened by an episode.
+        if context.active().is_some() {
+            tab.track_requests();
+        }
         tab.prepare(context.viewport(), self.dedicated_frames);
         match context.add(tab) {
             Admitted::Yes => {

@@ -255,6 +255,7 @@ impl Sandbox for ChromiumSandbox {
         let cap = self.host.options().action_cap;
         let waits = if let Action::Wait { ms } = action { Duration::from_millis(u64::from(*ms)) } else { Duration::ZERO };
         let tab = self.live_tab()?;
+        tab.track_requests();
         let performed = tokio::select! {
             biased;
             why = tab.crashed() => return Err(BackendError::SandboxLost(why)),

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
@@ -29,6 +30,7 @@ pub struct Tab {
     changed: Notify,
     context: Arc<ContextState>,
     worlds: Arc<Worlds>,
+    tracks_requests: AtomicBool,
 }
 
 #[derive(Default)]
@@ -65,7 +67,15 @@ impl Tab {
     pub fn new(target: String, session: Session, url: String, context: Arc<ContextState>) -> Arc<Self> {
         let main = Frame { id: target.clone(), parent: None };
         let state = TabState { frames: vec![main], url, ..TabState::default() };
-        Arc::new(Self { target, session, state: Mutex::new(state), changed: Notify::new(), context, worlds: Arc::default() })
+        Arc::new(Self {
+            target,
+            session,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            context,
+            worlds: Arc::default(),
+            tracks_requests: AtomicBool::new(false),
+        })
     }
 
     /// Commands that every tab gets before its first use, as (method, parameters). Sent without waiting: a session
@@ -73,7 +83,6 @@ impl Tab {
     pub fn prepare(&self, viewport: (u32, u32), dedicated_frames: bool) {
         let none = || json!({});
         self.session.notify("Page.enable", none());
-        self.session.notify("Network.enable", json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0, "maxPostDataSize": 0}));
         self.session.notify(
             "Emulation.setDeviceMetricsOverride",
             json!({"width": viewport.0, "height": viewport.1, "deviceScaleFactor": 1, "mobile": false}),
@@ -85,6 +94,15 @@ impl Tab {
             self.session.notify("Target.setAutoAttach", json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true}));
         }
         self.session.notify("Runtime.runIfWaitingForDebugger", none());
+    }
+
+    /// From the first call on, requests in flight count for [`Tab::busy`]. Left until an episode acts: the events of a page
+    /// load cost a tenth of the load.
+    pub fn track_requests(&self) {
+        if !self.tracks_requests.swap(true, Ordering::Relaxed) {
+            let sizes = json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0, "maxPostDataSize": 0});
+            self.session.notify("Network.enable", sizes);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, TabState> {

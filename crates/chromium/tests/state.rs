@@ -11,7 +11,7 @@ use envfarm_core::ObservationKind;
 async fn sandboxes_share_nothing_and_leftovers_are_found() {
     let browser = Browser::start().await;
     let mut first = browser.page("/store").await;
-    first.ok("noop(100)").await;
+    first.until("document.title === 'stored'").await;
     let found = first.sandbox.residue().await.unwrap().join(", ");
     for what in ["1 cookies", "local storage", "session storage", "databases"] {
         assert!(found.contains(what), "{what} in {found}");
@@ -27,7 +27,7 @@ async fn sandboxes_share_nothing_and_leftovers_are_found() {
 async fn saved_state_comes_back_in_another_sandbox() {
     let browser = Browser::start().await;
     let mut page = browser.page("/store").await;
-    page.ok("noop(100)").await;
+    page.until("document.title === 'stored'").await;
     page.ok("scroll(0, 700)").await;
     let scrolled = page.eval("scrollY").await.as_f64().unwrap();
     assert!(scrolled > 0.0);

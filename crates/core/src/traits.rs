@@ -186,6 +186,10 @@ pub trait Suite: Send + Sync {
     }
     /// What warm sandboxes of this suite should wait on.
     fn sandbox_spec(&self) -> SandboxSpec;
+    /// What a warm sandbox waits on if it is to serve this task next; any sandbox of the suite can serve it all the same.
+    fn sandbox_spec_for(&self, _task: &TaskRef) -> SandboxSpec {
+        self.sandbox_spec()
+    }
     /// Brings the sandbox to the start state of the task. With [`ResetMode::InPlace`] the sandbox comes from an earlier
     /// episode of the same task.
     async fn set_up(&self, sandbox: &mut dyn Sandbox, task: &TaskRef, mode: ResetMode) -> Result<Goal, SuiteError>;

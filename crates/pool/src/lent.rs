@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use envfarm_core::{Host, HostId, Sandbox};
+use envfarm_core::{Host, HostId, Sandbox, SandboxSpec};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::table::Shared;
@@ -22,6 +22,8 @@ pub(crate) struct Carrier {
 pub(crate) struct Placed {
     pub(crate) carrier: Arc<Carrier>,
     pub(crate) sandbox: Box<dyn Sandbox>,
+    /// What it was opened for.
+    pub(crate) spec: Arc<SandboxSpec>,
 }
 
 /// A sandbox handed to a waiting take, which may have gone away meanwhile.

@@ -18,6 +18,7 @@ mod spec;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 pub use budget::MemoryBudget;
 pub use gate::{Gate, GatePermit};

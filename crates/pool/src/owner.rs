@@ -155,7 +155,8 @@ impl Owner {
             return;
         }
         entry.seen.opening += 1;
-        let (limit, sandbox, gate) = (spec.open_timeout, Arc::clone(&self.sandbox), self.gate.clone());
+        let sandbox = table.wishes.next().unwrap_or_else(|| Arc::clone(&self.sandbox));
+        let (limit, gate) = (spec.open_timeout, self.gate.clone());
         self.jobs.spawn(async move { Some(jobs::open(carrier, sandbox, limit, gate).await) });
     }
 
@@ -203,9 +204,9 @@ impl Owner {
                 self.launched(id, result, &mut table, now);
             }
             Done::HostClosed { id } => self.host_closed(&id, &mut table, now),
-            Done::Opened { carrier, took, result } => {
+            Done::Opened { carrier, spec, took, result } => {
                 shared.metrics.opens.count(&result);
-                self.opened(carrier, took, result, &mut table);
+                self.opened(carrier, spec, took, result, &mut table);
             }
             Done::Closed { id, result } => {
                 shared.metrics.closes.count(&result);
@@ -285,6 +286,7 @@ impl Owner {
     fn opened(
         &mut self,
         carrier: Arc<Carrier>,
+        spec: Arc<SandboxSpec>,
         took: Duration,
         result: Result<Box<dyn envfarm_core::Sandbox>, JobError>,
         table: &mut Table,
@@ -297,7 +299,7 @@ impl Owner {
         match result {
             Ok(sandbox) => {
                 table.open_time = if table.open_time.is_zero() { took } else { (table.open_time * 7 + took) / 8 };
-                self.dead.extend(table.shelve(&self.shared, Placed { carrier, sandbox }));
+                self.dead.extend(table.shelve(&self.shared, Placed { carrier, sandbox, spec }));
             }
             Err(error) if carrier.gone.is_cancelled() => tracing::debug!(host = %carrier.id, %error, "open ended with its host"),
             Err(error) => {

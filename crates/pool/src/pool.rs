@@ -100,8 +100,18 @@ impl Pool {
 
     /// A fresh sandbox, first come first served. Dropping the future loses nothing.
     pub async fn take(&self, limit: Duration) -> Result<Lent, TakeError> {
+        self.take_wishing(None, limit).await
+    }
+
+    /// A fresh sandbox, by preference one that was opened for `wish`. What takes wish for is what the pool opens sandboxes
+    /// for, while their wishes are few.
+    pub async fn take_for(&self, wish: SandboxSpec, limit: Duration) -> Result<Lent, TakeError> {
+        self.take_wishing(Some(Arc::new(wish)), limit).await
+    }
+
+    async fn take_wishing(&self, wish: Option<Arc<SandboxSpec>>, limit: Duration) -> Result<Lent, TakeError> {
         let begun = Instant::now();
-        let lent = match self.shared.take() {
+        let lent = match self.shared.take(wish.as_ref()) {
             Taken::Warm(placed) => {
                 self.shared.metrics.takes_warm.increment(1);
                 Lent { shared: Arc::clone(&self.shared), placed: Some(placed) }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use envfarm_core::HostId;
+use envfarm_core::{HostId, SandboxSpec};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::plan::{self, Expectations, HostSeen, Phase, PoolSeen};
 use crate::pool::{HostState, HostView, PoolView};
 use crate::spec::PoolSpec;
+use crate::wishes::Wishes;
 
 /// Over how long the rate of takes is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
@@ -48,6 +49,8 @@ pub(crate) struct Table {
     leased: usize,
     busy: usize,
     takes: Rate,
+    /// What recent takes would have liked their sandbox to be opened for.
+    pub(crate) wishes: Wishes,
     pub(crate) open_time: Duration,
     /// What the last open that failed said.
     pub(crate) open_error: Option<String>,
@@ -119,13 +122,16 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn take(&self) -> Taken<'_> {
+    pub(crate) fn take(&self, wish: Option<&Arc<SandboxSpec>>) -> Taken<'_> {
         let mut table = self.lock();
         if table.stopping || self.stop.is_cancelled() {
             return Taken::Stopping;
         }
         table.takes.hit(Instant::now());
-        let taken = match table.waiters.is_empty().then(|| table.warm.pop_front()).flatten() {
+        if let Some(wish) = wish {
+            table.wishes.remember(wish);
+        }
+        let taken = match table.waiters.is_empty().then(|| table.unshelve_for(wish)).flatten() {
             Some(placed) => {
                 table.lend(&placed.carrier.id);
                 Taken::Warm(placed)
@@ -281,6 +287,12 @@ impl Table {
         self.count(&placed.carrier.id, |h| h.closing += 1);
         self.closing.push_back(placed);
         None
+    }
+
+    /// Takes the oldest warm sandbox off the shelf, one that was opened for `wish` before any other.
+    fn unshelve_for(&mut self, wish: Option<&Arc<SandboxSpec>>) -> Option<Placed> {
+        let fitting = wish.and_then(|wish| self.warm.iter().position(|placed| placed.spec == *wish));
+        self.warm.remove(fitting.unwrap_or(0))
     }
 
     /// Takes warm sandboxes of one host off the shelf, at most `most`.

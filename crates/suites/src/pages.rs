@@ -41,6 +41,8 @@ impl Suite for Pages {
         SandboxSpec { viewport: self.viewport, start_url: None }
     }
 
+    // A page of one's own site may be of any kind: it is not opened before an episode asks for it.
+
     async fn set_up(&self, sandbox: &mut dyn Sandbox, task: &TaskRef, _mode: ResetMode) -> Result<Goal, SuiteError> {
         let page = self.pages.iter().find(|p| p.id == task.id).ok_or_else(|| SuiteError::UnknownTask(task.id.clone()))?;
         let failed = |reason: &str| SuiteError::SetUp { task: task.id.clone(), reason: reason.to_owned() };

@@ -2,6 +2,7 @@
 //! stays unparsed.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -151,6 +152,27 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Tree<'a> {
+    /// Keeps the first `most` nodes in the order in which they are read; returns how many were left out.
+    pub fn shorten(&mut self, most: usize) -> usize {
+        let all = self.nodes.len();
+        if all <= most {
+            return 0;
+        }
+        let index: HashMap<&str, usize> = self.nodes.iter().enumerate().map(|(i, n)| (n.node_id.as_ref(), i)).collect();
+        let mut keep = vec![false; all];
+        let mut stack = vec![0];
+        let mut kept = 0;
+        while let Some(at) = stack.pop().filter(|_| kept < most) {
+            if !std::mem::replace(&mut keep[at], true) {
+                kept += 1;
+                stack.extend(self.nodes[at].child_ids.iter().rev().filter_map(|id| index.get(id.as_ref())));
+            }
+        }
+        let mut keep = keep.into_iter();
+        self.nodes.retain(|_| keep.next().unwrap_or(false));
+        all - self.nodes.len()
+    }
+
     /// Makes node ids unlike those of another process's tree.
     pub fn rename(&mut self, process: usize) {
         let rename = |id: &mut Cow<str>| *id = format!("{process}:{id}").into();

@@ -79,6 +79,28 @@ struct Dict<'a> {
     last_action: &'a str,
     last_action_error: &'a str,
     elapsed_time: [f64; 1],
+    #[serde(skip_serializing_if = "LeftOut::is_nothing")]
+    truncated: LeftOut,
+}
+
+/// What of a huge page the object does not carry. Under the key `truncated`, which BrowserGym has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Nodes of the accessibility tree, the last ones.
+    pub axtree_nodes: usize,
+    /// Bytes of the DOM snapshot, which is then empty.
+    pub dom_bytes: usize,
+}
+
+impl LeftOut {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A snapshot of nothing.
+pub fn no_dom() -> Box<RawValue> {
+    RawValue::from_string(r#"{"documents":[],"strings":[]}"#.to_owned()).expect("is JSON")
 }
 
 /// The parts of the object that were observed.
@@ -89,6 +111,7 @@ pub struct Seen<'a> {
     pub focused: &'a str,
     /// Of the active tab.
     pub title: &'a str,
+    pub left_out: LeftOut,
 }
 
 pub fn write(seen: &Seen, page: &PageState, context: &EpisodeContext) -> Result<Vec<u8>, serde_json::Error> {
@@ -109,6 +132,7 @@ pub fn write(seen: &Seen, page: &PageState, context: &EpisodeContext) -> Result<
         last_action: &context.last_action,
         last_action_error: &context.last_action_error,
         elapsed_time: [context.elapsed_s],
+        truncated: seen.left_out,
     };
     serde_json::to_vec(&dict)
 }

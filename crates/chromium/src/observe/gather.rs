@@ -1,6 +1,7 @@
 //! Asking the browser for what a request needs, and no more: all at one moment, in as few round trips as possible.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use envfarm_core::{BackendError, ObservationKind, ObservationRequest};
@@ -15,6 +16,8 @@ use super::picture::{self, Shot};
 use super::world::{FrameTable, MarkedFrame, WalkSpec};
 use crate::cdp::{CdpError, Session};
 
+/// Snapshots and trees of huge pages take seconds where the machine is busy.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(20);
 /// Captures begun, while the page navigates under them.
 const ATTEMPTS: usize = 3;
 
@@ -167,12 +170,12 @@ fn join(marked: Asked<Vec<MarkedFrame>>, looked: Result<Looked, BackendError>) -
 }
 
 async fn snapshots_and_trees(frames: &FrameTable, plan: &Plan) -> Result<Looked, BackendError> {
-    let mut sessions: Vec<&Session> = Vec::new();
+    let mut sessions: Vec<Session> = Vec::new();
     let mut index: HashMap<Option<&str>, usize> = HashMap::new();
     let mut processes = Vec::with_capacity(frames.frames.len());
     for frame in &frames.frames {
         processes.push(*index.entry(frame.session.id()).or_insert_with(|| {
-            sessions.push(&frame.session);
+            sessions.push(frame.session.with_limit(SNAPSHOT_LIMIT));
             sessions.len() - 1
         }));
     }
@@ -186,11 +189,15 @@ async fn snapshots_and_trees(frames: &FrameTable, plan: &Plan) -> Result<Looked,
         if !plan.tree {
             return Vec::new();
         }
-        let ask = frames.frames.iter().map(|f| f.session.call_raw("Accessibility.getFullAXTree", json!({"frameId": f.frame_id})));
+        let ask = frames
+            .frames
+            .iter()
+            .zip(&processes)
+            .map(|(frame, process)| sessions[*process].call_raw("Accessibility.getFullAXTree", json!({"frameId": frame.frame_id})));
         join_all(ask).await
     };
     let (snapshots, trees) = futures::join!(snapshot, trees);
-    let mut looked = Looked { processes, ..Looked::default() };
+    let mut looked = Looked { processes: processes.clone(), ..Looked::default() };
     for (i, result) in snapshots.into_iter().enumerate() {
         let result = if i == 0 { sort(result)? } else { result };
         looked.gone |= i == 0 && result.as_ref().is_err_and(CdpError::is_gone);

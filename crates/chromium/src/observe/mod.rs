@@ -35,8 +35,14 @@ use self::gather::{Moment, Plan};
 use self::picture::Mark;
 pub use self::world::{FrameRef, FrameTable, Walked, Worlds};
 
-/// A capture takes milliseconds; a page that makes it take this long has none.
-const CAPTURE_LIMIT: Duration = Duration::from_secs(15);
+/// A capture takes milliseconds, of a huge page seconds; a page that makes it take this long has none.
+const CAPTURE_LIMIT: Duration = Duration::from_secs(25);
+
+/// Bytes of a text; more are left out.
+const MAX_TEXT: usize = 1 << 20;
+/// Bytes of a page's DOM and nodes of its accessibility tree that BrowserGym's object carries; more are left out.
+const MAX_DOM: usize = 8 << 20;
+const MAX_NODES: usize = 20_000;
 
 /// What the capture has to be told of the page.
 #[derive(Clone, Debug, Default)]
@@ -188,14 +194,19 @@ impl<'m> View<'m> {
     }
 
     fn take(&self, spec: &ObservationSpec, want: &ObservationRequest) -> Result<Bytes, String> {
-        let text = |text: String| Ok(Bytes::from(text));
+        let text = |text: String| Ok(Bytes::from(shorten(text)));
         match spec.kind {
             ObservationKind::Screenshot => self.moment.shot(picture::Shot::plain(spec)),
             ObservationKind::ScreenshotSom => Err("not here".to_owned()),
             ObservationKind::Browsergym => {
-                let (tree, extras) = (self.tree()?, self.extras(spec.scale)?);
-                let dom = self.moment.dom_object(self.frames)?;
-                let seen = dict::Seen { dom: &dom, tree: &tree, extras: &extras, focused: &self.focused, title: self.title() };
+                let (mut tree, extras) = (self.tree()?, self.extras(spec.scale)?);
+                let mut dom = self.moment.dom_object(self.frames)?;
+                let mut left_out = dict::LeftOut { axtree_nodes: tree.shorten(MAX_NODES), dom_bytes: 0 };
+                if dom.get().len() > MAX_DOM {
+                    left_out.dom_bytes = dom.get().len();
+                    dom = dict::no_dom();
+                }
+                let seen = dict::Seen { dom: &dom, tree: &tree, extras: &extras, focused: &self.focused, title: self.title(), left_out };
                 dict::write(&seen, self.page, &want.context).map(Bytes::from).map_err(|e| e.to_string())
             }
             ObservationKind::AxtreeTxt => text(flatten::flatten(&self.tree()?)),
@@ -221,6 +232,16 @@ impl<'m> View<'m> {
             ObservationKind::Goal => text(want.context.goal.clone()),
         }
     }
+}
+
+/// Cuts a text that no agent could read whole, and says so.
+fn shorten(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let left_out = text.len() - MAX_TEXT;
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push_str(&format!("\n[the page goes on: {left_out} bytes left out]"));
+    }
+    text
 }
 
 /// Observations that a page can give, each in its default encoding.

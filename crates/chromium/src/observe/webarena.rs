@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::PageState;
 use super::ax::{Node, Tree};
-use super::dom::Dom;
+use super::dom::{Dom, Place};
 use super::python::{repr, str_json, strip};
 
 const UNTOLD: [&str; 7] = ["focusable", "editable", "readonly", "level", "settable", "multiline", "invalid"];
@@ -30,28 +30,48 @@ pub fn text(tree: &Tree, dom: &Dom, page: &PageState, title: &str) -> String {
 fn lines(tree: &Tree, dom: &Dom, viewport: (u32, u32)) -> Vec<String> {
     let index: HashMap<&str, usize> = tree.nodes.iter().enumerate().map(|(i, n)| (n.node_id.as_ref(), i)).collect();
     let mut told = vec![false; tree.nodes.len()];
-    let mut lines: Vec<String> = Vec::new();
-    let mut stack = if tree.nodes.is_empty() { Vec::new() } else { vec![(0, 0)] };
-    while let Some((at, depth)) = stack.pop() {
+    let mut lines: Vec<Line> = Vec::new();
+    // (node, depth, place of the nearest ancestor that the snapshot has). A stack of our own: pages may nest deeply.
+    let mut stack = if tree.nodes.is_empty() { Vec::new() } else { vec![(0, 0, None)] };
+    while let Some((at, depth, above)) = stack.pop() {
         if std::mem::replace(&mut told[at], true) {
             continue;
         }
         let node = &tree.nodes[at];
-        let line = if at == 0 || in_viewport(node, dom, viewport) { line(node, dom) } else { None };
+        // The snapshot leaves out the insides of form controls; those are where the control is.
+        let place = node.backend.and_then(|id| dom.by_backend(id).or(above));
+        let shown = place.filter(|p| at == 0 || in_viewport(dom, *p, viewport));
+        let line = shown.and_then(|place| line(node, dom, place, depth));
         let child_depth = depth + usize::from(line.is_some());
-        if let Some((line, text)) = line {
-            let seen = |text: &String| text.is_empty() || lines.iter().rev().take(LOOK_BACK).any(|l| l.contains(text.as_str()));
-            if !text.as_ref().is_some_and(seen) {
-                lines.push(format!("{}{line}", "\t".repeat(depth)));
+        if let Some(line) = line {
+            let seen = |text: &str| text.is_empty() || lines.iter().rev().take(LOOK_BACK).any(|l| l.words.contains(text));
+            if !line.text().is_some_and(seen) {
+                lines.push(line);
             }
         }
-        stack.extend(node.child_ids.iter().rev().filter_map(|id| index.get(id.as_ref())).map(|c| (*c, child_depth)));
+        let children = node.child_ids.iter().rev().filter_map(|id| index.get(id.as_ref()));
+        stack.extend(children.map(|child| (*child, child_depth, place.or(above))));
     }
-    lines
+    lines.into_iter().map(|l| format!("{}[{}] {}", "\t".repeat(l.depth), l.id, l.words)).collect()
 }
 
-/// The line, and for text the text as the line quotes it.
-fn line(node: &Node, dom: &Dom) -> Option<(String, Option<String>)> {
+struct Line {
+    depth: usize,
+    id: String,
+    /// Role, name and properties.
+    words: String,
+    is_text: bool,
+}
+
+impl Line {
+    /// Of a text: the text as the line quotes it.
+    fn text(&self) -> Option<&str> {
+        let quoted = self.words.strip_prefix("StaticText ").filter(|_| self.is_text)?;
+        quoted.get(1..quoted.len() - 1)
+    }
+}
+
+fn line(node: &Node, dom: &Dom, place: Place, depth: usize) -> Option<Line> {
     let role = node.role_text();
     let name = node.name.as_ref()?.text().unwrap_or_default();
     let told: Vec<String> = node
@@ -65,23 +85,22 @@ fn line(node: &Node, dom: &Dom) -> Option<(String, Option<String>)> {
     if strip(&name).is_empty() && mute {
         return None;
     }
-    let place = node.backend.and_then(|id| dom.by_backend(id))?;
     // The document itself goes by its root element.
-    let id = dom.nearest_bid(place).or_else(|| dom.bid(dom.root_element(place)?)).unwrap_or_default();
-    let quoted = repr(&name);
-    let mut line = format!("[{id}] {role} {quoted}");
+    let id = dom.nearest_bid(place).or_else(|| dom.bid(dom.root_element(place)?)).unwrap_or_default().to_owned();
+    let mut words = format!("{role} {}", repr(&name));
     for told in told {
-        line.push(' ');
-        line.push_str(&told);
+        words.push(' ');
+        words.push_str(&told);
     }
-    let text = (role == "StaticText").then(|| quoted[1..quoted.len() - 1].to_owned());
-    Some((line, text))
+    Some(Line { depth, id, words, is_text: role == "StaticText" })
 }
 
-fn in_viewport(node: &Node, dom: &Dom, viewport: (u32, u32)) -> bool {
-    let Some([x, y, width, height]) = node.backend.and_then(|id| dom.by_backend(id)).and_then(|p| dom.bounds(p)) else {
+fn in_viewport(dom: &Dom, place: Place, viewport: (u32, u32)) -> bool {
+    // What styles generate, list markers above all, has no box that WebArena could ask for.
+    if dom.name(place).starts_with("::") {
         return false;
-    };
+    }
+    let Some([x, y, width, height]) = dom.bounds(place) else { return false };
     if width == 0.0 || height == 0.0 {
         return false;
     }

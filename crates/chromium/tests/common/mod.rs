@@ -122,6 +122,11 @@ impl Page {
         self.sandbox.web().unwrap().evaluate(expression).await.unwrap().unwrap()
     }
 
+    /// Waits until a condition holds in the page.
+    pub async fn until(&mut self, condition: &str) {
+        self.eval(&format!("new Promise(done => {{ const look = () => {condition} ? done(1) : setTimeout(look, 5); look() }})")).await;
+    }
+
     pub async fn text(&mut self, expression: &str) -> String {
         let value = self.eval(expression).await;
         value.as_str().map_or_else(|| value.to_string(), str::to_owned)

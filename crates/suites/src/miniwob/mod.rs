@@ -117,6 +117,10 @@ impl Suite for MiniWob {
         SandboxSpec { viewport: self.viewport, start_url: Some(self.site.url(BLANK)) }
     }
 
+    fn sandbox_spec_for(&self, task: &TaskRef) -> SandboxSpec {
+        SandboxSpec { viewport: self.viewport, start_url: Some(self.url(&task.id)) }
+    }
+
     async fn set_up(&self, sandbox: &mut dyn Sandbox, task: &TaskRef, mode: ResetMode) -> Result<Goal, SuiteError> {
         if !self.tasks.iter().any(|t| t.id == task.id) {
             return Err(SuiteError::UnknownTask(task.id.clone()));
@@ -124,13 +128,12 @@ impl Suite for MiniWob {
         let failed = |reason: String| SuiteError::SetUp { task: task.id.clone(), reason };
         let page = page_of(sandbox, &task.id)?;
         let url = self.url(&task.id);
-        let stays = mode == ResetMode::InPlace && {
+        if mode == ResetMode::InPlace {
             page.only_first_tab().await?;
-            page.url().await? == url
-        };
-        if stays {
             page.forget_marks().await?;
-        } else {
+        }
+        // A fresh sandbox may have waited on the task's page.
+        if page.url().await? != url {
             page.navigate(&url).await?;
         }
         let value = page.evaluate(&start_expression(task.seed)).await?.map_err(failed)?;
