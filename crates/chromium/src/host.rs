@@ -104,7 +104,6 @@ fn command_line(options: &ChromiumOptions) -> Vec<String> {
         // The same picture on every machine.
         "--force-color-profile=srgb",
         "--font-render-hinting=none",
-        "--hide-scrollbars",
         "--lang=en-US",
         // Memory and speed.
         "--in-process-gpu",
@@ -123,6 +122,8 @@ fn command_line(options: &ChromiumOptions) -> Vec<String> {
         "GlobalMediaControls",
         "MediaRouter",
         "OptimizationHints",
+        // Scrollbars take room, as on a desktop: text wraps where BrowserGym's does.
+        "OverlayScrollbars",
         "PaintHolding",
         "SpareRendererForSitePerProcess",
         "Translate",
