@@ -131,7 +131,7 @@ class AsyncLease:
 
     async def release(self) -> None:
         if self._renewer.cancel():
-            await self.farm.call("Release", pb.ReleaseRequest(lease_id=self.id))
+            await self.farm.call("Release", pb.ReleaseRequest(lease_id=self.id), timeout=5.0)
 
     async def _renew(self, expires_in: float) -> None:
         while True:

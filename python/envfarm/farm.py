@@ -43,8 +43,9 @@ def connect(address: str, *, token: str | None = None, tls: bool | _wire.Tls = F
 class Farm:
     """A farm that this process can use. Usually made by `envfarm.connect` or `envfarm.launch`."""
 
-    #: Address of metrics, health and dashboard, where `launch` knows it.
+    #: Address of metrics, health and dashboard, and process id, where `launch` knows them.
     http: str | None = None
+    pid: int | None = None
 
     def __init__(self, address: str, *, token: str | None = None, tls: bool | _wire.Tls = False) -> None:
         self.address = address
@@ -56,6 +57,8 @@ class Farm:
         else:
             self.channel = grpc.insecure_channel(address, options)
         self.stub = EnvFarmStub(self.channel)  # type: ignore[no-untyped-call]
+        #: Says how a launched farm ended, once it has; a farm of somebody else's says nothing.
+        self.ended: Callable[[], str | None] = lambda: None
         self._on_close: list[Callable[[], None]] = []
         self.closed = False
 
@@ -110,6 +113,9 @@ class Farm:
         """One unary call by name, with this farm's token; gRPC errors become those of `envfarm.errors`."""
         if self.closed:
             raise FarmUnavailable("this connection is closed")
+        ended = self.ended()
+        if ended is not None:
+            raise FarmUnavailable(ended)
         try:
             return getattr(self.stub, method)(request, timeout=timeout, metadata=self.metadata, wait_for_ready=True)
         except grpc.RpcError as error:
@@ -163,7 +169,7 @@ class Lease:
         if self._released.is_set():
             return
         self._released.set()
-        self.farm.call("Release", pb.ReleaseRequest(lease_id=self.id))
+        self.farm.call("Release", pb.ReleaseRequest(lease_id=self.id), timeout=5.0)
 
     def _renew(self, expires_in: float) -> None:
         # A third of the time to live leaves room for two attempts to fail. An attached session renews too; renewing beside

@@ -63,7 +63,7 @@ def launch(
     Raises LaunchError with the tail of the farm's log.
     """
     folder = Path(tempfile.mkdtemp(prefix="envfarm-"))
-    ready = folder / "ready.json"
+    ready, log_file = folder / "ready.json", folder / "log"
     command = [str(binary or find_binary()), "serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
     command += ["--ready-file", str(ready), "--until-stdin-closes"]
     if config is not None:
@@ -72,7 +72,7 @@ def launch(
     if token_file is not None:
         command += ["--token-file", str(token_file)]
         token = Path(token_file).read_text().split("\n")[0].strip()
-    with (folder / "log").open("wb") as log:
+    with log_file.open("wb") as log:
         try:
             process = subprocess.Popen(
                 [*command, *args],
@@ -91,12 +91,13 @@ def launch(
         farm = connect(addresses["grpc"], token=token, timeout=timeout)
     except BaseException as error:
         _stop(process)
-        tail = _tail(folder / "log")
+        tail = _tail(log_file)
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, Exception):
             raise LaunchError(f"the farm did not start: {error}\n{tail}") from error
         raise
-    farm.http = addresses["http"]
+    farm.http, farm.pid = addresses["http"], process.pid
+    farm.ended = lambda: None if process.poll() is None else f"the farm ended with status {process.poll()}\n{_tail(log_file)}"
     farm.on_close(lambda: shutil.rmtree(folder, ignore_errors=True))
     farm.on_close(lambda: _stop(process))
     return farm

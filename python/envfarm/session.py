@@ -118,6 +118,9 @@ class Session(Book):
                 return
             except FarmError as error:
                 cause = error
+            ended = self._farm.ended()
+            if ended is not None:
+                raise FarmUnavailable(ended)
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, 2.0)
         raise cause

@@ -139,7 +139,7 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
         """
         mask = (options or {}).get("reset_mask")
         chosen = range(self.num_envs) if mask is None else [int(i) for i in np.flatnonzero(self._checked(mask))]
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
         if seeds is not None and len(seeds) != self.num_envs:
             raise ValueError(f"seed must be one number or {self.num_envs}, not {len(seeds)}")
         while self._session.in_flight:  # of a call that was interrupted or raised

@@ -200,6 +200,22 @@ def test_a_token_is_demanded_where_the_farm_has_one(tmp_path: Path) -> None:
             assert session.recv()[0].failure is None
 
 
+def test_a_farm_that_dies_is_said_so_at_once_with_its_log(tmp_path: Path) -> None:
+    (tmp_path / "farm.toml").write_text(NULL)
+    with (
+        envfarm.launch(config=tmp_path / "farm.toml") as farm,
+        farm.acquire("null", slots=1) as lease,
+        lease.session() as session,
+    ):
+        assert farm.pid is not None
+        os.kill(farm.pid, signal.SIGKILL)
+        session.reset(0, task="noop")
+        began = time.monotonic()
+        with pytest.raises(envfarm.FarmUnavailable, match="ended with status -9\n"):
+            session.recv()
+        assert time.monotonic() - began < 10
+
+
 def test_the_farm_ends_when_the_process_that_launched_it_is_killed(tmp_path: Path) -> None:
     (tmp_path / "farm.toml").write_text(NULL)
     script = (
