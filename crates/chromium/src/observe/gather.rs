@@ -197,7 +197,7 @@ async fn snapshots_and_trees(frames: &FrameTable, plan: &Plan) -> Result<Looked,
         join_all(ask).await
     };
     let (snapshots, trees) = futures::join!(snapshot, trees);
-    let mut looked = Looked { processes: processes.clone(), ..Looked::default() };
+    let mut looked = Looked { processes, ..Looked::default() };
     for (i, result) in snapshots.into_iter().enumerate() {
         let result = if i == 0 { sort(result)? } else { result };
         looked.gone |= i == 0 && result.as_ref().is_err_and(CdpError::is_gone);

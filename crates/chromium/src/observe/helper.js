@@ -198,6 +198,7 @@
       this.flagged = new Set();
       this.buttons = new Set();
       this.usable = new Set();
+      this.unseen = [];
       this.slots = new Map();
     }
 
@@ -250,7 +251,7 @@
       }
       if (marked) {
         if (this.geometry) this.shares.push(Math.round(share * 100));
-        if (!bare) this.weigh(el, tag, box, index);
+        if (!bare) this.weigh(el, id, tag, box, index);
       }
       if (isFrame) this.frames.push([id, mayRun(el), bare ? [0, 0, 0, 0] : innerClip(el, box, part)]);
       // Whatever stays within all these boxes cannot be clipped by any of them; only the rest is worth a look at styles.
@@ -261,11 +262,15 @@
     }
 
     // Whether the element can be clicked at its centre, and looks as if it wanted to be.
-    weigh(el, tag, box, index) {
+    weigh(el, id, tag, box, index) {
       const area = areaOf(box);
       const x = (box[0] + box[2]) / 2;
       const y = (box[1] + box[3]) / 2;
       if (area < 1 || x < 0 || y < 0 || x > this.screen[2] + 20 || y > this.screen[3] + 20) return;
+      if (this.operable && getComputedStyle(el).visibility !== "visible") {
+        this.unseen.push(id);
+        return;
+      }
       const handles = el.hasAttribute("onclick") || (this.onclick !== null && this.onclick.has(index));
       let pointer = null;
       const hasPointer = () => (pointer === null ? (pointer = getComputedStyle(el).cursor === "pointer") : pointer);
@@ -404,7 +409,10 @@
         facts.shares = walk.shares.join(" ");
         facts.flagged = Array.from(walk.flagged, (el) => el.getAttribute(BID)).join(" ");
       }
-      if (operable) facts.usable = Array.from(walk.usable, (el) => el.getAttribute(BID)).join(" ");
+      if (operable) {
+        facts.usable = Array.from(walk.usable, (el) => el.getAttribute(BID)).join(" ");
+        facts.unseen = walk.unseen.join(" ");
+      }
       return facts;
     },
 

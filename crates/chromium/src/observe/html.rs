@@ -14,7 +14,14 @@ const TOLD: [&str; 4] = ["title", "value", "placeholder", "selected"];
 /// Characters of one text or attribute.
 const MAX_TEXT: usize = 500;
 
-pub fn text(dom: &Dom, usable: &HashSet<&str>, main: &Walked, page: &PageState, previous: &[String]) -> String {
+/// What the walks of all frames found.
+#[derive(Default)]
+pub struct Found<'a> {
+    pub usable: HashSet<&'a str>,
+    pub unseen: HashSet<&'a str>,
+}
+
+pub fn text(dom: &Dom, found: &Found, main: &Walked, page: &PageState, previous: &[String]) -> String {
     let mut tabs = Vec::with_capacity(page.tabs.len());
     for (i, tab) in page.tabs.iter().enumerate() {
         let title = if i == page.active { &main.title } else { &tab.title };
@@ -26,7 +33,7 @@ pub fn text(dom: &Dom, usable: &HashSet<&str>, main: &Walked, page: &PageState, 
     };
     format!(
         "<html> {} </html>\n\n#Previous commands: {previous}\n\n#Window tabs: {}\n\n#Current viewport (pages): {}\n",
-        simplify(dom, usable, page.viewport),
+        Page { dom, found, viewport: page.viewport }.simplify(),
         tabs.join("\n"),
         position(main),
     )
@@ -54,40 +61,6 @@ struct Gathered {
     carrying: usize,
 }
 
-fn simplify(dom: &Dom, usable: &HashSet<&str>, viewport: (u32, u32)) -> String {
-    let documents = dom.snapshot.documents.len();
-    let mut whole: Vec<Option<Gathered>> = (0..documents).map(|_| None).collect();
-    // Children come after their parents, inner documents after outer ones: backwards, all is at hand when it is needed.
-    for d in (0..documents).rev() {
-        let nodes = &dom.snapshot.documents[d].nodes;
-        let mut gathered: Vec<Gathered> = (0..nodes.parent_index.len()).map(|_| Gathered::default()).collect();
-        let content = &nodes.content_document_index;
-        for (node, inner) in content.index.iter().zip(&content.value) {
-            if let (Some(slot), Some(inner)) = (gathered.get_mut(*node), whole.get_mut(*inner).and_then(Option::take)) {
-                *slot = inner;
-            }
-        }
-        for n in (0..gathered.len()).rev() {
-            let place = Place { document: d as u32, node: n as u32 };
-            let own = std::mem::take(&mut gathered[n]);
-            let (pieces, carries) = prune(dom, usable, viewport, place, own);
-            match usize::try_from(nodes.parent_index[n]).ok().filter(|p| *p < n) {
-                Some(parent) => {
-                    gathered[parent].carrying += usize::from(carries);
-                    gathered[parent].pieces.extend(pieces.into_iter().rev());
-                }
-                None => {
-                    let root = whole[d].get_or_insert_default();
-                    root.carrying += usize::from(carries);
-                    root.pieces.extend(pieces.into_iter().rev());
-                }
-            }
-        }
-    }
-    let main = whole.into_iter().next().flatten().unwrap_or_default();
-    join(main.pieces.iter().rev())
-}
-
 fn join<'p>(pieces: impl Iterator<Item = &'p Piece>) -> String {
     let texts: Vec<&str> = pieces
         .map(|p| match p {
@@ -97,43 +70,100 @@ fn join<'p>(pieces: impl Iterator<Item = &'p Piece>) -> String {
     texts.join(" ")
 }
 
-/// What of a node and of what was gathered below it is told, first child first, and whether it carries anything.
-fn prune(dom: &Dom, usable: &HashSet<&str>, viewport: (u32, u32), place: Place, below: Gathered) -> (Vec<Piece>, bool) {
-    match dom.kind(place) {
-        TEXT => {
-            let text = shorten(dom.text(place));
-            if text.is_empty() || !(shows(dom, place, viewport) || is_option(dom, dom.parent(place))) {
-                return (Vec::new(), false);
+struct Page<'a> {
+    dom: &'a Dom,
+    found: &'a Found<'a>,
+    viewport: (u32, u32),
+}
+
+impl Page<'_> {
+    fn simplify(&self) -> String {
+        let dom = self.dom;
+        let documents = dom.snapshot.documents.len();
+        let mut whole: Vec<Option<Gathered>> = (0..documents).map(|_| None).collect();
+        // Children come after their parents, inner documents after outer ones: backwards, all is at hand when it is needed.
+        for d in (0..documents).rev() {
+            let nodes = &dom.snapshot.documents[d].nodes;
+            let mut gathered: Vec<Gathered> = (0..nodes.parent_index.len()).map(|_| Gathered::default()).collect();
+            let content = &nodes.content_document_index;
+            for (node, inner) in content.index.iter().zip(&content.value) {
+                if let (Some(slot), Some(inner)) = (gathered.get_mut(*node), whole.get_mut(*inner).and_then(Option::take)) {
+                    *slot = inner;
+                }
             }
-            (vec![Piece::Text(text)], true)
-        }
-        ELEMENT => {
-            let mut pieces = below.pieces;
-            pieces.reverse();
-            if !(shows(dom, place, viewport) || is_option(dom, Some(place))) {
-                return (pieces, below.carrying > 0);
+            for n in (0..gathered.len()).rev() {
+                let place = Place { document: d as u32, node: n as u32 };
+                let own = std::mem::take(&mut gathered[n]);
+                let (pieces, carries) = self.prune(place, own);
+                match usize::try_from(nodes.parent_index[n]).ok().filter(|p| *p < n) {
+                    Some(parent) => {
+                        gathered[parent].carrying += usize::from(carries);
+                        gathered[parent].pieces.extend(pieces.into_iter().rev());
+                    }
+                    None => {
+                        let root = whole[d].get_or_insert_default();
+                        root.carrying += usize::from(carries);
+                        root.pieces.extend(pieces.into_iter().rev());
+                    }
+                }
             }
-            let label = dom.bid(place).filter(|bid| usable.contains(bid));
-            let told = attributes(dom, place);
-            let only_text = !pieces.is_empty() && pieces.iter().all(|p| matches!(p, Piece::Text(_)));
-            let carries = below.carrying > 0 || !told.is_empty();
-            if label.is_none() && told.is_empty() && !only_text && below.carrying <= 1 {
-                return (pieces, carries);
+        }
+        let main = whole.into_iter().next().flatten().unwrap_or_default();
+        join(main.pieces.iter().rev())
+    }
+
+    /// What of a node and of what was gathered below it is told, first child first, and whether it carries anything.
+    fn prune(&self, place: Place, below: Gathered) -> (Vec<Piece>, bool) {
+        let dom = self.dom;
+        match dom.kind(place) {
+            TEXT => {
+                let text = shorten(dom.text(place));
+                if text.is_empty() || !(self.shows(place) || dom.parent(place).is_some_and(|p| self.is_option(p))) {
+                    return (Vec::new(), false);
+                }
+                (vec![Piece::Text(text)], true)
             }
-            let tag = dom.name(place).to_ascii_lowercase();
-            let label = label.map(|l| format!("[{l}]")).unwrap_or_default();
-            let inner: Vec<Piece> = if only_text { pieces } else { pieces.into_iter().map(wrap).collect() };
-            let words = [told.join("; "), join(inner.iter())];
-            let words: Vec<&str> = words.iter().map(String::as_str).filter(|w| !w.is_empty()).collect();
-            let space = if words.is_empty() { "" } else { " " };
-            (vec![Piece::Element(format!("<{tag}{label}|{space}{} >", words.join(" ")))], carries)
+            ELEMENT => {
+                let mut pieces = below.pieces;
+                pieces.reverse();
+                if !(self.shows(place) || self.is_option(place)) {
+                    return (pieces, below.carrying > 0);
+                }
+                let label = dom.bid(place).filter(|bid| self.found.usable.contains(bid));
+                let told = attributes(dom, place);
+                let only_text = !pieces.is_empty() && pieces.iter().all(|p| matches!(p, Piece::Text(_)));
+                let carries = below.carrying > 0 || !told.is_empty() || label.is_some();
+                if label.is_none() && told.is_empty() && !only_text && below.carrying <= 1 {
+                    return (pieces, carries);
+                }
+                let tag = dom.name(place).to_ascii_lowercase();
+                let label = label.map(|l| format!("[{l}]")).unwrap_or_default();
+                let inner: Vec<Piece> = if only_text { pieces } else { pieces.into_iter().map(wrap).collect() };
+                let words = [told.join("; "), join(inner.iter())];
+                let words: Vec<&str> = words.iter().map(String::as_str).filter(|w| !w.is_empty()).collect();
+                let space = if words.is_empty() { "" } else { " " };
+                (vec![Piece::Element(format!("<{tag}{label}|{space}{} >", words.join(" ")))], carries)
+            }
+            // The document: passes on what it holds.
+            _ => {
+                let mut pieces = below.pieces;
+                pieces.reverse();
+                (pieces, below.carrying > 0)
+            }
         }
-        // The document: passes on what it holds.
-        _ => {
-            let mut pieces = below.pieces;
-            pieces.reverse();
-            (pieces, below.carrying > 0)
-        }
+    }
+
+    fn shows(&self, place: Place) -> bool {
+        let Some([x, y, width, height]) = self.dom.bounds(place) else { return false };
+        let (right, bottom) = (f64::from(self.viewport.0), f64::from(self.viewport.1));
+        let inside = width > 0.0 && height > 0.0 && x < right && y < bottom && x + width > 0.0 && y + height > 0.0;
+        inside && !self.dom.nearest_bid(place).is_some_and(|bid| self.found.unseen.contains(bid))
+    }
+
+    /// Options of a closed list have no box, but an agent must know them to choose.
+    fn is_option(&self, place: Place) -> bool {
+        let list = || std::iter::successors(self.dom.parent(place), |p| self.dom.parent(*p)).find(|p| self.dom.name(*p) == "SELECT");
+        self.dom.name(place) == "OPTION" && list().is_some_and(|list| self.shows(list))
     }
 }
 
@@ -172,14 +202,4 @@ fn shorten(text: &str) -> String {
         words.truncate(cut);
     }
     words
-}
-
-fn shows(dom: &Dom, place: Place, viewport: (u32, u32)) -> bool {
-    let Some([x, y, width, height]) = dom.bounds(place) else { return false };
-    width > 0.0 && height > 0.0 && x < f64::from(viewport.0) && y < f64::from(viewport.1) && x + width > 0.0 && y + height > 0.0
-}
-
-/// Options of a closed list have no box, but an agent must know them to choose.
-fn is_option(dom: &Dom, place: Option<Place>) -> bool {
-    place.is_some_and(|p| dom.name(p) == "OPTION")
 }

@@ -19,7 +19,6 @@ mod roles;
 mod webarena;
 pub mod world;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -216,9 +215,12 @@ impl<'m> View<'m> {
                 text(webarena::text(&tree, self.main_dom()?, self.page, self.title()))
             }
             ObservationKind::Html => {
-                let walked = self.marked()?.iter().filter_map(|m| m.walked.as_ref());
-                let usable: HashSet<&str> = walked.flat_map(|w| w.usable.split_ascii_whitespace()).collect();
-                text(html::text(self.main_dom()?, &usable, &self.main, self.page, &want.context.previous_actions))
+                let mut found = html::Found::default();
+                for walked in self.marked()?.iter().filter_map(|m| m.walked.as_ref()) {
+                    found.usable.extend(walked.usable.split_ascii_whitespace());
+                    found.unseen.extend(walked.unseen.split_ascii_whitespace());
+                }
+                text(html::text(self.main_dom()?, &found, &self.main, self.page, &want.context.previous_actions))
             }
             ObservationKind::Url => text(self.page.url().to_owned()),
             ObservationKind::Title => text(self.title().to_owned()),

@@ -15,6 +15,8 @@ const UNTOLD: [&str; 7] = ["focusable", "editable", "readonly", "level", "settab
 const EMPTY: [&str; 10] = ["generic", "img", "list", "strong", "paragraph", "banner", "navigation", "Section", "LabelText", "Legend"];
 /// WebArena's threshold for being in the viewport, of a ratio that it multiplies by the height where it should divide.
 const IN_VIEWPORT: f64 = 0.6;
+/// The list of a closed combination box, which has no place.
+const CLOSED_LIST: &str = "MenuListPopup";
 /// Text is told only if none of that many lines before has it.
 const LOOK_BACK: usize = 3;
 
@@ -40,7 +42,7 @@ fn lines(tree: &Tree, dom: &Dom, viewport: (u32, u32)) -> Vec<String> {
         let node = &tree.nodes[at];
         // The snapshot leaves out the insides of form controls; those are where the control is.
         let place = node.backend.and_then(|id| dom.by_backend(id).or(above));
-        let shown = place.filter(|p| at == 0 || in_viewport(dom, *p, viewport));
+        let shown = place.filter(|p| at == 0 || in_viewport(dom, *p, viewport) && node.role_text() != CLOSED_LIST);
         let line = shown.and_then(|place| line(node, dom, place, depth));
         let child_depth = depth + usize::from(line.is_some());
         if let Some(line) = line {

@@ -113,6 +113,8 @@ pub struct Walked {
     pub shares: String,
     pub flagged: String,
     pub usable: String,
+    /// Elements that have a box in the viewport but are hidden by style.
+    pub unseen: String,
     /// Elements that show but say nothing, and so may be missing from the accessibility tree.
     pub silent: String,
 }
