@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -49,3 +52,32 @@ def test_a_scaled_picture_fits_the_space(farm: envfarm.Farm, scale: float) -> No
     obs, _ = env.reset(seed=0)
     assert obs in env.observation_space
     env.close()
+
+
+def browsers(farm: envfarm.Farm) -> set[int]:
+    return {host.pid for pool in farm.status().pools for host in pool.hosts if pool.environment == "miniwob" and host.pid}
+
+
+def test_a_killed_browser_costs_time_and_nothing_else() -> None:
+    with envfarm.launch() as farm:
+        env = envfarm.make_vec(
+            "miniwob", tasks=["click-checkboxes"], num_envs=3, farm=farm, observations=["axtree_txt", "goal"]
+        )
+        before, infos = env.reset(seed=1)
+        seeds = infos["seed"].tolist()
+        ticked = [re.search(r"\[(\w+)\] checkbox '(\w+)', checked='false'", tree) for tree in before["axtree_txt"]]
+        assert all(ticked)
+        obs, *_ = env.step([f"click({box[1]!r})" for box in ticked if box])
+        killed = browsers(farm)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while killed & browsers(farm) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        again, rewards, terminated, truncated, infos = env.step(["noop(0)"] * 3)
+        # Each box is ticked as before, in another browser.
+        assert again["axtree_txt"] == obs["axtree_txt"] and again["goal"] == before["goal"]
+        assert infos["seed"].tolist() == seeds and not infos["restarted"].any()
+        assert [failure.split(":")[0] for failure in infos["failure"]] == ["host_lost"] * 3
+        assert rewards.tolist() == [0.0] * 3 and not terminated.any() and not truncated.any()
+        env.close()
