@@ -76,7 +76,7 @@ async fn closed_sandboxes_leave_no_process_behind() {
         page.sandbox.close().await;
     }
     // A renderer may take a moment to end after its context.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while browser.renderers().len() > before {
         assert!(std::time::Instant::now() < deadline, "{:?} renderers are left, {before} before", browser.renderers());
         tokio::task::yield_now().await;

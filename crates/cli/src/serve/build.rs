@@ -27,7 +27,7 @@ struct Parts {
 /// Starts every environment of `config`, or none: whatever is missing shows before the first host is launched.
 pub async fn environments(config: &Config, process: &Arc<dyn Provider>, budget: &Arc<MemoryBudget>) -> anyhow::Result<Vec<Environment>> {
     let cores = machine::cores();
-    let gate = Gate::new(config.farm.gates.load.unwrap_or(cores), config.farm.gates.step.unwrap_or(8 * cores));
+    let gate = Gate::new(config.farm.gates.load.unwrap_or(cores + 1), config.farm.gates.step.unwrap_or(8 * cores));
     let mut parts = Vec::new();
     for (name, environment) in &config.environments {
         parts.push(self::parts(name, environment, process).await.with_context(|| format!("environment {name}"))?);
@@ -103,6 +103,8 @@ fn pool_spec(name: &str, environment: &config::Environment) -> PoolSpec {
         min_hosts: hosts.min as usize,
         max_hosts: hosts.max as usize,
         warm: *warm as usize,
+        // One less than the gate lets through, so that a reset that must load a page never waits for warm ones alone.
+        open_concurrency: machine::cores(),
         recycle_after_served: hosts.recycle_after_episodes,
         recycle_after: hosts.recycle_after.0,
         recycle_above_bytes: hosts.recycle_above.0,
