@@ -268,6 +268,12 @@ impl Moment {
         Some((first, frames.frames.get(first)?.parent?))
     }
 
+    /// Of each process but the first: the process and the id of the element that hold its frame.
+    pub fn holders(&self, frames: &FrameTable) -> Vec<Option<(usize, &str)>> {
+        let holder = |process| self.first_frame(frames, process).map(|(first, parent)| (self.process_of(parent), self.prefix(first)));
+        (1..self.snapshots.len()).map(holder).collect()
+    }
+
     fn holder_bounds(&self, frames: &FrameTable, process: usize, doms: &[Dom]) -> Option<[f64; 4]> {
         let (first, parent) = self.first_frame(frames, process)?;
         let outer = doms.get(self.process_of(parent))?;

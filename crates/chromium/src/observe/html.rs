@@ -4,7 +4,7 @@
 //! An element reads `<tag[id]| attribute; attribute; text inner >`, after AutoWebGLM's "refine" form; only what is in the
 //! viewport is told. Beyond AutoWebGLM, frames are told where they stand, and a list's options with it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::dom::{Dom, ELEMENT, Place, TEXT};
 use super::{PageState, Walked};
@@ -19,9 +19,12 @@ const MAX_TEXT: usize = 500;
 pub struct Found<'a> {
     pub usable: HashSet<&'a str>,
     pub unseen: HashSet<&'a str>,
+    /// Of each process but the first: the process and the id of the element that hold its frame.
+    pub holders: Vec<Option<(usize, &'a str)>>,
 }
 
-pub fn text(dom: &Dom, found: &Found, main: &Walked, page: &PageState, previous: &[String]) -> String {
+/// `doms`: one a process, that of the main frame first.
+pub fn text(doms: &[Dom], found: &Found, main: &Walked, page: &PageState, previous: &[String]) -> String {
     let mut tabs = Vec::with_capacity(page.tabs.len());
     for (i, tab) in page.tabs.iter().enumerate() {
         let title = if i == page.active { &main.title } else { &tab.title };
@@ -33,7 +36,7 @@ pub fn text(dom: &Dom, found: &Found, main: &Walked, page: &PageState, previous:
     };
     format!(
         "<html> {} </html>\n\n#Previous commands: {previous}\n\n#Window tabs: {}\n\n#Current viewport (pages): {}\n",
-        Page { dom, found, viewport: page.viewport }.simplify(),
+        simplify(doms, found, page.viewport),
         tabs.join("\n"),
         position(main),
     )
@@ -70,6 +73,26 @@ fn join<'p>(pieces: impl Iterator<Item = &'p Piece>) -> String {
     texts.join(" ")
 }
 
+fn simplify(doms: &[Dom], found: &Found, viewport: (u32, u32)) -> String {
+    let mut told: Vec<Gathered> = Vec::new();
+    // From the last process to the first, so that what a frame holds is there before the frame.
+    for (process, dom) in doms.iter().enumerate().rev() {
+        let mut inner = HashMap::new();
+        for (i, holder) in found.holders.iter().enumerate() {
+            // `told` begins with the last process.
+            let gathered = doms.len().checked_sub(i + 2).and_then(|at| told.get_mut(at));
+            if let (Some((outer, bid)), Some(gathered)) = (holder, gathered)
+                && *outer == process
+                && let Some(place) = dom.by_bid(bid)
+            {
+                inner.insert(place, std::mem::take(gathered));
+            }
+        }
+        told.push(Page { dom, found, viewport }.gather(inner));
+    }
+    join(told.last().into_iter().flat_map(|g| g.pieces.iter().rev()))
+}
+
 struct Page<'a> {
     dom: &'a Dom,
     found: &'a Found<'a>,
@@ -77,7 +100,8 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn simplify(&self) -> String {
+    /// What the documents of one process tell; `inner` is what frames of other processes do, by their element.
+    fn gather(&self, mut inner: HashMap<Place, Gathered>) -> Gathered {
         let dom = self.dom;
         let documents = dom.snapshot.documents.len();
         let mut whole: Vec<Option<Gathered>> = (0..documents).map(|_| None).collect();
@@ -93,7 +117,7 @@ impl Page<'_> {
             }
             for n in (0..gathered.len()).rev() {
                 let place = Place { document: d as u32, node: n as u32 };
-                let own = std::mem::take(&mut gathered[n]);
+                let own = inner.remove(&place).unwrap_or_else(|| std::mem::take(&mut gathered[n]));
                 let (pieces, carries) = self.prune(place, own);
                 match usize::try_from(nodes.parent_index[n]).ok().filter(|p| *p < n) {
                     Some(parent) => {
@@ -108,8 +132,7 @@ impl Page<'_> {
                 }
             }
         }
-        let main = whole.into_iter().next().flatten().unwrap_or_default();
-        join(main.pieces.iter().rev())
+        whole.into_iter().next().flatten().unwrap_or_default()
     }
 
     /// What of a node and of what was gathered below it is told, first child first, and whether it carries anything.
@@ -130,8 +153,12 @@ impl Page<'_> {
                     return (pieces, below.carrying > 0);
                 }
                 let label = dom.bid(place).filter(|bid| self.found.usable.contains(bid));
-                let told = attributes(dom, place);
                 let only_text = !pieces.is_empty() && pieces.iter().all(|p| matches!(p, Piece::Text(_)));
+                let mut told = attributes(dom, place);
+                if only_text {
+                    let text = join(pieces.iter());
+                    told.retain(|attribute| *attribute != text);
+                }
                 let carries = below.carrying > 0 || !told.is_empty() || label.is_some();
                 if label.is_none() && told.is_empty() && !only_text && below.carrying <= 1 {
                     return (pieces, carries);
@@ -183,6 +210,10 @@ fn attributes(dom: &Dom, place: Place) -> Vec<String> {
         if !value.is_empty() && !told.contains(&value) {
             told.push(value);
         }
+    }
+    // Which AutoWebGLM leaves to the picture.
+    if dom.attribute(place, "checked").is_some() {
+        told.push("checked".to_owned());
     }
     told
 }

@@ -16,6 +16,8 @@ mod picture;
 mod python;
 pub mod resolve;
 mod roles;
+#[cfg(test)]
+mod tests;
 mod webarena;
 pub mod world;
 
@@ -215,12 +217,12 @@ impl<'m> View<'m> {
                 text(webarena::text(&tree, self.main_dom()?, self.page, self.title()))
             }
             ObservationKind::Html => {
-                let mut found = html::Found::default();
+                let mut found = html::Found { holders: self.moment.holders(self.frames), ..Default::default() };
                 for walked in self.marked()?.iter().filter_map(|m| m.walked.as_ref()) {
                     found.usable.extend(walked.usable.split_ascii_whitespace());
                     found.unseen.extend(walked.unseen.split_ascii_whitespace());
                 }
-                text(html::text(self.main_dom()?, &found, &self.main, self.page, &want.context.previous_actions))
+                text(html::text(self.doms()?, &found, &self.main, self.page, &want.context.previous_actions))
             }
             ObservationKind::Url => text(self.page.url().to_owned()),
             ObservationKind::Title => text(self.title().to_owned()),
