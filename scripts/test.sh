@@ -27,7 +27,8 @@ rust_tests() {
 }
 
 python_tests() {
-    cargo build --bin envfarm || return
+    # The Rust tests have just built it; a build of its own would be with other features, and so of everything.
+    [ -x target/debug/envfarm ] || cargo build --bin envfarm || return
     (cd python && ENVFARM_BIN=$OLDPWD/target/debug/envfarm ../.venv/bin/python -m pytest -q -n auto)
 }
 

@@ -202,7 +202,7 @@ async fn marks_are_drawn_over_the_picture_and_leave_the_page_alone() {
 async fn a_huge_page_is_observed_within_bounds() {
     let browser = Browser::start().await;
     let mut page = browser.page("/plain").await;
-    page.eval("document.body.innerHTML = '<div><span>word</span> <a href=#>link <b>bold</b></a></div>'.repeat(5000)").await;
+    page.eval("document.body.innerHTML = '<div><span>word</span> <a href=#>link <b>bold</b></a></div>'.repeat(2000)").await;
     let seen = take(&mut page, vec![spec(ObservationKind::AxtreeTxt), spec(ObservationKind::Html)]).await;
     for observation in &seen {
         let bytes = observation.data.as_ref().unwrap();

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use envfarm_core::{BackendError, Encoding, Observation, ObservationKind, ObservationRequest, ObservationSpec};
+use envfarm_core::{BackendError, Observation, ObservationKind, ObservationRequest, ObservationSpec};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -246,10 +246,4 @@ fn shorten(mut text: String) -> String {
         text.push_str(&format!("\n[the page goes on: {left_out} bytes left out]"));
     }
     text
-}
-
-/// Observations that a page can give, each in its default encoding.
-pub fn offered() -> Vec<ObservationSpec> {
-    let kinds = ObservationKind::ALL.into_iter();
-    kinds.flat_map(|k| k.encodings().iter().filter_map(move |e: &Encoding| ObservationSpec::new(k, Some(*e)))).collect()
 }
