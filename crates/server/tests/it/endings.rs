@@ -65,7 +65,6 @@ async fn cable(target: std::net::SocketAddr, pulled: CancellationToken) -> std::
 }
 
 #[tokio::test]
-#[ignore = "waits for the keepalive timeout, half a minute"]
 async fn a_client_that_vanished_is_noticed_and_its_lease_runs_out() {
     let served = Served::start(options()).await;
     let pulled = CancellationToken::new();
