@@ -1,6 +1,6 @@
 //! A lease with its stream, and where each of its slots stands.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use envfarm_core::command::{Command, Done, Op, Outcome, Reset, ResetFrom, StepAction};
@@ -116,6 +116,12 @@ impl Session {
         done(self.run(slot, reset_op(task, seed)).await)
     }
 
+    /// Resets every slot; which host each is on.
+    pub async fn place(&mut self, task: &str, slots: u32) -> BTreeMap<u32, String> {
+        let outcomes = self.all((0..slots).map(|slot| (slot, reset_op(task, 7)))).await;
+        outcomes.into_iter().map(|outcome| (outcome.slot, report(&done(outcome)).host.clone())).collect()
+    }
+
     /// A step in BrowserGym's words.
     pub async fn step(&mut self, slot: u32, action: &str) -> Transition {
         done(self.run(slot, step_op(action)).await)
@@ -131,6 +137,11 @@ impl Session {
     pub async fn observe(&mut self, slot: u32) -> Transition {
         done(self.run(slot, Op::Observe).await)
     }
+}
+
+/// The slots on a host.
+pub fn on(placed: &BTreeMap<u32, String>, host: &str) -> BTreeSet<u32> {
+    placed.iter().filter(|(_, on)| *on == host).map(|(slot, _)| *slot).collect()
 }
 
 pub fn reset_op(task: &str, seed: u64) -> Op {
