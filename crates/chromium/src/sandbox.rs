@@ -63,6 +63,7 @@ impl ChromiumSandbox {
         let session = sandbox.live_session()?;
         session.call_raw("Runtime.evaluate", json!({"expression": "0"})).await?;
         sandbox.load_ends(NAVIGATE_LIMIT).await?;
+        sandbox.live_tab()?.frames().warm_up().await?;
         Ok(sandbox)
     }
 

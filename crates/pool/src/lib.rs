@@ -21,7 +21,7 @@ mod tests;
 mod wishes;
 
 pub use budget::MemoryBudget;
-pub use gate::{Gate, GatePermit};
+pub use gate::{Foreground, Gate, GatePermit};
 pub use lease::{Lease, LeaseError, LeaseId, LeaseLimits, LeaseTable};
 pub use lent::Lent;
 pub use pool::{HostState, HostView, Pool, PoolView, TakeError};

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use envfarm_core::{Backend, Endpoints, Host, HostId, HostSpec, Provider, SandboxSpec};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ pub(crate) struct Owner {
     host: Arc<HostSpec>,
     sandbox: Arc<SandboxSpec>,
     gate: Gate,
+    /// Resets that someone waits for, of all pools.
+    foreground: watch::Receiver<usize>,
     jobs: JoinSet<Option<Done>>,
     closes: usize,
     /// Sandboxes to drop once the lock is free.
@@ -66,7 +69,9 @@ impl Owner {
     ) -> Self {
         let host = Arc::new(backend.host_spec(&shared.spec.environment));
         let sandbox = Arc::new(sandbox);
-        Self { shared, provider, backend, host, sandbox, gate, jobs: JoinSet::new(), closes: 0, dead: Vec::new(), logged: None }
+        let foreground = gate.watch_foreground();
+        let (jobs, dead) = (JoinSet::new(), Vec::new());
+        Self { shared, provider, backend, host, sandbox, gate, foreground, jobs, closes: 0, dead, logged: None }
     }
 
     pub(crate) async fn run(mut self) {
@@ -83,6 +88,7 @@ impl Owner {
             tokio::select! {
                 () = self.shared.stop.cancelled() => break,
                 () = self.shared.wake.notified() => {}
+                Ok(()) = self.foreground.changed() => {}
                 Some(done) = self.jobs.join_next() => self.note(done.ok().flatten()),
                 _ = tick.tick() => self.shared.publish(),
             }
@@ -100,12 +106,16 @@ impl Owner {
         let mut table = shared.lock();
         self.forget_trouble(&mut table, now);
         self.give_up_launches(&mut table, now);
+        let resetting = *self.foreground.borrow_and_update() > 0;
+        table.foreground_since = resetting.then(|| table.foreground_since.unwrap_or(now));
         let seen = table.see(&shared, now);
         table.surplus_since = plan::surplus(&shared.spec, &seen).then(|| table.surplus_since.unwrap_or(now));
         for op in plan::plan(&shared.spec, &seen, &table.pending, now) {
             self.carry_out(op, &mut table, now);
         }
-        while self.closes < shared.spec.close_concurrency.max(1)
+        let may_close = seen.waiting > 0 || !plan::holds_back(&seen, now);
+        while may_close
+            && self.closes < shared.spec.close_concurrency.max(1)
             && let Some(placed) = table.closing.pop_front()
         {
             self.closes += 1;

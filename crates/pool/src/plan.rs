@@ -9,6 +9,7 @@ use std::time::Duration;
 use envfarm_core::HostId;
 use tokio::time::Instant;
 
+use crate::gate::BACKGROUND_PATIENCE;
 use crate::spec::PoolSpec;
 
 /// Opens in a row, or closes in a row, that a host may fail before it is replaced.
@@ -83,6 +84,8 @@ pub struct PoolSeen {
     pub budget_free: u64,
     /// Since when there is more than is wanted; see [`surplus`].
     pub surplus_since: Option<Instant>,
+    /// Since when resets have been under way that someone waits for; see [`holds_back`].
+    pub foreground_since: Option<Instant>,
     /// When a measurement last began.
     pub measure_began: Option<Instant>,
     pub measuring: bool,
@@ -188,6 +191,12 @@ pub fn surplus(spec: &PoolSpec, seen: &PoolSeen) -> bool {
     ready.count() > wanted_hosts(spec, seen) || warm > warm_target(spec, seen)
 }
 
+/// Whether work ahead of demand lets resets go first: on few cores the sandbox that replaces the one just taken would cost the
+/// very reset that took it half of its speed.
+pub fn holds_back(seen: &PoolSeen, now: Instant) -> bool {
+    seen.foreground_since.is_some_and(|since| now - since < BACKGROUND_PATIENCE)
+}
+
 /// What to do now. Every operation may be carried out at once, in order.
 pub fn plan(spec: &PoolSpec, seen: &PoolSeen, pending: &Expectations, now: Instant) -> Vec<PoolOp> {
     let mut plan = Plan { spec, seen, pending, now, free: seen.budget_free, leaving: Vec::new(), ops: Vec::new() };
@@ -268,7 +277,8 @@ impl<'a> Plan<'a> {
             let opens = self.open();
             let others = self.staying();
             let (opening, warm) = others.fold((0, 0), |(opening, warm), h| (opening + h.opening, warm + h.warm));
-            let taken_over = warm >= warm_target(self.spec, self.seen) || opens + opening == 0;
+            let no_more_to_come = opens + opening == 0 && !holds_back(self.seen, self.now);
+            let taken_over = warm >= warm_target(self.spec, self.seen) || no_more_to_come;
             if taken_over || host.warm + host.opening == 0 {
                 self.ops.push(PoolOp::Retire { host: host.id.clone(), why });
             }
@@ -323,7 +333,8 @@ impl<'a> Plan<'a> {
 
         let (most, per_host) = (spec.max_sandboxes.max(1), spec.sandboxes_per_host.max(1));
         let (margin, host_margin) = (PoolSpec::closing_margin(most), PoolSpec::closing_margin(per_host));
-        let wanted = (self.seen.waiting + warm_target(spec, self.seen)).saturating_sub(opening + warm);
+        let ahead = if holds_back(self.seen, self.now) { 0 } else { warm_target(spec, self.seen) };
+        let wanted = (self.seen.waiting + ahead).saturating_sub(opening + warm);
         for opened in 0..wanted.min(spec.open_concurrency.max(1).saturating_sub(opening)) {
             if active >= most || live >= most + margin || self.free < spec.expected_sandbox_bytes {
                 return opened;

@@ -55,6 +55,7 @@ pub(crate) struct Table {
     /// What the last open that failed said.
     pub(crate) open_error: Option<String>,
     pub(crate) surplus_since: Option<Instant>,
+    pub(crate) foreground_since: Option<Instant>,
     pub(crate) measure_began: Option<Instant>,
     pub(crate) measuring: bool,
     pub(crate) stopping: bool,
@@ -247,6 +248,7 @@ impl Table {
             open_time: self.open_time,
             budget_free: shared.budget.free(),
             surplus_since: self.surplus_since,
+            foreground_since: self.foreground_since,
             measure_began: self.measure_began,
             measuring: self.measuring,
         }

@@ -74,6 +74,8 @@ pub(crate) async fn reset(
     if let Some(prepared) = leftovers.prepared {
         ready = take_prepared(start, prepared, laps, timing).await;
     }
+    // Not before: what prepares lets those go first who wait.
+    let _foreground = env.spec.gate.foreground();
     if let Some(previous) = leftovers.previous {
         ready = in_place(env, start, previous, laps, timing).await;
     }

@@ -214,8 +214,10 @@ pub(crate) async fn reset(
 
 /// Makes an episode ready in the background, within a time of its own: the command was answered long ago.
 pub(crate) async fn prepare(context: Arc<SlotContext>, start: Start) -> Result<Ready, Failure> {
+    let deadline = Instant::now() + context.prepare_timeout;
+    // Nobody waits for this yet.
+    context.env.spec.gate.calm().await;
     let mut laps = Laps::start();
-    let deadline = laps.now + context.prepare_timeout;
     let mut timing = Timing::default();
     let ready = timeout_at(deadline, reset::fresh(&context.env, &start, deadline, &mut laps, &mut timing)).await;
     ready.unwrap_or_else(|_| Err(Failure::new(FailureCode::DeadlineExceeded, "the next episode was not ready in time")))

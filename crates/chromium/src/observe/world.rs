@@ -195,6 +195,17 @@ impl FrameTable {
         evaluate_in(&frame.session, Some(context), expression, by_value, SCRIPT_LIMIT_MS).await?.ok()
     }
 
+    /// Puts the helper into the main frame ahead of its first use. A page that navigates meanwhile gets it later.
+    pub async fn warm_up(&self) -> Result<(), CdpError> {
+        match self.main() {
+            None => Ok(()),
+            Some(main) => match self.install(main).await {
+                Err(error) if !error.is_gone() => Err(error),
+                _ => Ok(()),
+            },
+        }
+    }
+
     async fn install(&self, frame: &FrameRef) -> Result<i64, CdpError> {
         let params = json!({"frameId": frame.frame_id, "worldName": "envfarm"});
         let context = frame.session.call_as::<CreatedWorld>("Page.createIsolatedWorld", params).await?.execution_context_id;

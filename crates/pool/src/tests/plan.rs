@@ -33,6 +33,7 @@ enum Event {
     CloseEnds(usize, bool),
     DestroyEnds,
     Measured(usize, u64),
+    Resetting(bool),
     Dies(usize),
     Pass(u64),
 }
@@ -178,6 +179,7 @@ impl Model {
                     (host.opening, host.warm, host.closing) = (0, 0, 0);
                 }
             }
+            Event::Resetting(busy) => self.seen.foreground_since = busy.then(|| self.seen.foreground_since.unwrap_or(now)),
             Event::Pass(ms) => self.now += Duration::from_millis(ms),
         }
         self.settle();
@@ -258,6 +260,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         6 => (any::<usize>(), prop::bool::weighted(0.9)).prop_map(|(n, ok)| Event::CloseEnds(n, ok)),
         2 => Just(Event::DestroyEnds),
         1 => (any::<usize>(), 0..1000u64).prop_map(|(n, bytes)| Event::Measured(n, bytes)),
+        2 => any::<bool>().prop_map(Event::Resetting),
         1 => any::<usize>().prop_map(Event::Dies),
         3 => (0..40_000u64).prop_map(Event::Pass),
     ];
@@ -335,6 +338,28 @@ proptest! {
             prop_assert_eq!((warm, seen.waiting), (warm_target(spec, seen), 0));
         }
     }
+}
+
+#[test]
+fn what_someone_waits_for_is_opened_at_once_and_what_nobody_does_after_resets_or_after_a_while() {
+    let spec = PoolSpec { min_hosts: 1, warm: 3, open_concurrency: 8, ..PoolSpec::default() };
+    let mut model = Model::new(spec, u64::MAX / 2);
+    for op in model.plan() {
+        model.apply(&op);
+    }
+    model.happen(&Event::LaunchEnds(true));
+    model.happen(&Event::Lease(8));
+    model.seen.waiting = 2;
+    model.happen(&Event::Resetting(true));
+    let opens = |model: &mut Model| model.plan().iter().filter(|op| matches!(op, PoolOp::Open { .. })).count();
+    assert_eq!(opens(&mut model), 2);
+    model.now += Duration::from_secs(1);
+    assert_eq!(opens(&mut model), 5, "resets that never pause do not keep the shelf empty");
+    model.happen(&Event::Resetting(false));
+    model.happen(&Event::Resetting(true));
+    assert_eq!(opens(&mut model), 2);
+    model.happen(&Event::Resetting(false));
+    assert_eq!(opens(&mut model), 5);
 }
 
 #[test]

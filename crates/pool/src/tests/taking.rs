@@ -7,8 +7,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
+use envfarm_core::SandboxSpec;
+
 use super::mock::{Mock, Mood, hosts, spec, until};
-use crate::{Gate, HostState, MemoryBudget, PoolSpec, TakeError};
+use crate::{Gate, HostState, MemoryBudget, Pool, PoolSpec, TakeError};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -195,6 +197,32 @@ async fn a_permit_of_the_gate_goes_to_the_first_who_still_waits() {
     drop(held);
     next.await;
     gate.step().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_opened_or_closed_beside_a_reset_unless_someone_waits_for_it() {
+    let mock = Mock::default();
+    mock.world().open = Mood::Takes(Duration::from_millis(30));
+    let gate = Gate::new(2, 2);
+    let me = Arc::new(mock.clone());
+    let pool = Pool::start(spec(), me.clone(), me, SandboxSpec::default(), MemoryBudget::new(u64::MAX / 2), gate.clone());
+    until(&pool, SOON, "warm", |v| v.warm == 4).await;
+    let resetting = gate.foreground();
+    let mut lent = Vec::new();
+    for _ in 0..4 {
+        lent.push(pool.take(SOON).await.unwrap());
+    }
+    drop(lent.pop());
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!((pool.view().warm, mock.world().live), (0, 4), "neither opened nor closed");
+    // Two wait: for them it opens, and makes room.
+    let begun = Instant::now();
+    lent.push(pool.take(SOON).await.unwrap());
+    assert_eq!(begun.elapsed(), Duration::from_millis(30));
+    drop(resetting);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(pool.view().warm, 4);
+    until(&pool, SOON, "closed", |v| v.hosts[0].sandboxes == 8).await;
 }
 
 /// On the real clock: the pool's own cost, with sandboxes that open at once.
