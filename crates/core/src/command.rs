@@ -68,6 +68,18 @@ pub struct Outcome {
     pub replayed: bool,
 }
 
+impl Outcome {
+    /// Bytes of its observations: nearly all that it takes in memory.
+    pub fn data_bytes(&self) -> usize {
+        match &self.result {
+            Ok(Done::Transition(transition)) => {
+                transition.observations.iter().filter_map(|o| o.data.as_ref().ok()).map(|data| data.len()).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Done {
     Transition(Box<Transition>),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use envfarm_core::command::{Command, Op, Outcome, Reset, ResetFrom, StepAction};
+use envfarm_core::command::{Command, Op, Reset, ResetFrom, StepAction};
 use envfarm_core::{Action, Backend, ObservationKind, ObservationSpec, ResetMode, SandboxSpec, TaskRef};
 use envfarm_pool::{Gate, MemoryBudget, Pool, PoolSpec};
-use envfarm_rollout::{Environment, Farm, FarmOptions, LeaseId, Session};
+use envfarm_rollout::{Environment, Farm, FarmOptions, LeaseId, Session, Unread};
 use envfarm_suites::null::{NOOP, NullBackend, NullProvider, NullSuite};
 
 /// Commands and outcomes that travel together.
@@ -53,8 +53,8 @@ fn command(request_id: u64, slot: u32, episode: u64, step: u32, op: Op) -> Comma
 }
 
 /// The next step of every slot that has finished one.
-async fn go_on(session: &Session, outcomes: &mut Vec<Arc<Outcome>>) -> anyhow::Result<()> {
-    let next = |outcome: Arc<Outcome>| -> anyhow::Result<Command> {
+async fn go_on(session: &Session, outcomes: &mut Vec<Unread>) -> anyhow::Result<()> {
+    let next = |outcome: Unread| -> anyhow::Result<Command> {
         if let Err(failure) = &outcome.result {
             anyhow::bail!("slot {}: {failure}", outcome.slot);
         }

@@ -39,6 +39,8 @@ pub struct FarmOptions {
     /// Outcomes that wait for a session's client to read. A lease of more slots has room for one of each, which costs little:
     /// a slot keeps its last outcome anyway.
     pub outcome_queue: usize,
+    /// What these may take together.
+    pub outcome_bytes: u32,
     /// For making an episode ready after `Prepare`.
     pub prepare_timeout: Duration,
     pub max_snapshots: usize,
@@ -54,6 +56,7 @@ impl Default for FarmOptions {
             max_ttl: Duration::from_secs(24 * 3600),
             default_ttl: Duration::from_secs(60),
             outcome_queue: 64,
+            outcome_bytes: 64 << 20,
             prepare_timeout: Duration::from_secs(120),
             max_snapshots: 256,
             max_snapshot_bytes: 256 << 20,
@@ -226,7 +229,7 @@ impl Farm {
         // The client may have been away for almost as long as its lease lasts.
         self.extend(&leased);
         let queue = self.options.outcome_queue.max(leased.lease.slots() as usize);
-        Ok(leased.lease.clone().attach(observations, queue))
+        Ok(leased.lease.clone().attach(observations, queue, self.options.outcome_bytes))
     }
 
     /// Of one environment or of all, oldest first.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use envfarm_core::command::Position;
 use envfarm_core::{Failure, FailureCode, ObservationSpec};
 use envfarm_pool::LeaseId;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use crate::environment::Environment;
 use crate::outlet::Sink;
 use crate::session::{Link, Outcomes, Session, SessionEnd};
 use crate::slot::SlotHandle;
+use crate::unread;
 use crate::work::SlotContext;
 
 /// A lease as told to its client.
@@ -101,9 +102,9 @@ impl Lease {
         }
     }
 
-    /// Attaches a client, in place of the one before.
-    pub fn attach(self: Arc<Self>, observations: Arc<[ObservationSpec]>, queue: usize) -> (Session, Outcomes) {
-        let (sink, outcomes) = mpsc::channel(queue);
+    /// Attaches a client, in place of the one before; `count` and `bytes` bound the outcomes that it has not read.
+    pub fn attach(self: Arc<Self>, observations: Arc<[ObservationSpec]>, count: usize, bytes: u32) -> (Session, Outcomes) {
+        let (sink, outcomes) = unread::queue(count, bytes);
         let link = Arc::new(Link::new(sink.clone()));
         let mut attached = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         let before = attached.replace(link.clone());

@@ -15,6 +15,7 @@ mod reset;
 mod session;
 mod slot;
 mod snapshots;
+mod unread;
 mod work;
 
 pub use envfarm_pool::{LeaseError, LeaseId};
@@ -24,3 +25,4 @@ pub use lease::LeaseInfo;
 pub use metrics::EnvironmentTotals;
 pub use session::{Outcomes, Session, SessionEnd};
 pub use snapshots::{SnapshotStore, Stored};
+pub use unread::Unread;

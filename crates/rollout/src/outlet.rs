@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use envfarm_core::command::Outcome;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+
+use crate::unread::UnreadSender;
 
 /// Where outcomes go now; `None` while nobody is attached.
-pub(crate) type Sink = Option<mpsc::Sender<Arc<Outcome>>>;
+pub(crate) type Sink = Option<UnreadSender>;
 
 pub(crate) struct Outlet {
     sinks: watch::Receiver<Sink>,
@@ -55,13 +57,13 @@ impl Outlet {
 
     /// Makes progress with what is held: waits for room, or for another client to attach. Cancel-safe.
     pub async fn unblock(&mut self) {
-        let Some(sink) = &self.sink else { return pending().await };
+        let (Some(sink), Some(first)) = (&self.sink, self.held.front()) else { return pending().await };
         let changed = tokio::select! {
             biased;
             changed = self.sinks.changed() => changed,
-            permit = sink.reserve() => {
-                if let (Ok(permit), Some(outcome)) = (permit, self.held.pop_front()) {
-                    permit.send(outcome);
+            place = sink.reserve(first) => {
+                if let (Some(place), Some(outcome)) = (place, self.held.pop_front()) {
+                    place.send(outcome);
                 }
                 Ok(())
             }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::environment::Environment;
 use crate::lease::Lease;
 use crate::slot::{Message, Received};
+use crate::unread::{Unread, UnreadSender};
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -31,13 +32,13 @@ pub enum SessionEnd {
 
 /// What both halves of a session and its lease know of it.
 pub(crate) struct Link {
-    pub sink: mpsc::Sender<Arc<Outcome>>,
+    pub sink: UnreadSender,
     end: OnceLock<SessionEnd>,
     ended: CancellationToken,
 }
 
 impl Link {
-    pub fn new(sink: mpsc::Sender<Arc<Outcome>>) -> Self {
+    pub fn new(sink: UnreadSender) -> Self {
         Self { sink, end: OnceLock::new(), ended: CancellationToken::new() }
     }
 
@@ -155,8 +156,11 @@ impl Session {
         self.lease.context.env.metrics.failure(failure.code);
         let Position { episode, step, state, .. } = self.lease.position(slot);
         let outcome = Outcome { request_id, slot, episode, step, state, result: Err(failure), timing: Timing::default(), replayed: false };
-        match self.link.ended.run_until_cancelled(self.link.sink.send(Arc::new(outcome))).await {
-            Some(Ok(())) => Ok(()),
+        match self.link.ended.run_until_cancelled(self.link.sink.reserve(&outcome)).await {
+            Some(Some(place)) => {
+                place.send(Arc::new(outcome));
+                Ok(())
+            }
             _ => Err(self.end()),
         }
     }
@@ -164,14 +168,14 @@ impl Session {
 
 /// The way out: outcomes in the order in which slots finish.
 pub struct Outcomes {
-    pub(crate) outcomes: mpsc::Receiver<Arc<Outcome>>,
+    pub(crate) outcomes: mpsc::Receiver<Unread>,
     pub(crate) link: Arc<Link>,
 }
 
 impl Outcomes {
     /// Waits for at least one outcome and takes up to `limit` that are there, so that they can travel together. 0 when the
     /// session has ended and everything was read. Cancel-safe.
-    pub async fn recv_many(&mut self, into: &mut Vec<Arc<Outcome>>, limit: usize) -> usize {
+    pub async fn recv_many(&mut self, into: &mut Vec<Unread>, limit: usize) -> usize {
         tokio::select! {
             biased;
             taken = self.outcomes.recv_many(into, limit) => taken,
@@ -183,7 +187,7 @@ impl Outcomes {
     pub async fn recv(&mut self) -> Option<Arc<Outcome>> {
         tokio::select! {
             biased;
-            outcome = self.outcomes.recv() => outcome,
+            unread = self.outcomes.recv() => unread.map(Unread::into_outcome),
             () = self.link.ended.cancelled() => None,
         }
     }

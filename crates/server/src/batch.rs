@@ -1,12 +1,11 @@
 //! Outcomes into messages: as many as are there, bounded in count and bytes.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use envfarm_core::command::Outcome;
 use envfarm_core::{FailureCode, SlotState};
 use envfarm_proto::convert::Twin;
 use envfarm_proto::v1;
+use envfarm_rollout::Unread;
 use prost::Message;
 
 /// Most outcomes in one message.
@@ -19,7 +18,7 @@ pub(crate) const MAX_OUTCOME_BYTES: usize = 48 << 20;
 /// Outcomes that wait for the connection. Filled only when empty, so it holds at most [`MAX_OUTCOMES`].
 #[derive(Default)]
 pub(crate) struct Batcher {
-    waiting: VecDeque<Arc<Outcome>>,
+    waiting: VecDeque<Unread>,
     /// Converted already, and too big for the message before.
     next: Option<v1::Outcome>,
 }
@@ -29,7 +28,7 @@ impl Batcher {
         self.waiting.is_empty() && self.next.is_none()
     }
 
-    pub fn fill(&mut self, outcomes: &mut Vec<Arc<Outcome>>) {
+    pub fn fill(&mut self, outcomes: &mut Vec<Unread>) {
         self.waiting.extend(outcomes.drain(..));
     }
 
@@ -90,7 +89,9 @@ fn too_large(reason: String, slot_state: i32) -> v1::Failure {
 
 #[cfg(test)]
 mod tests {
-    use envfarm_core::command::Done;
+    use std::sync::Arc;
+
+    use envfarm_core::command::{Done, Outcome};
     use envfarm_core::{Encoding, Failure, Observation, ObservationKind, Timing, Transition};
 
     use super::*;
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn small_outcomes_travel_together_and_in_order() {
         let mut batcher = Batcher::default();
-        batcher.fill(&mut vec![outcome(&[10]), outcome(&[20]), outcome(&[])]);
+        batcher.fill(&mut vec![outcome(&[10]).into(), outcome(&[20]).into(), outcome(&[]).into()]);
         assert_eq!(batcher.take().outcomes.len(), 3);
         assert!(batcher.is_empty());
         assert!(batcher.take().outcomes.is_empty());
@@ -127,10 +128,10 @@ mod tests {
     #[test]
     fn a_message_is_closed_when_it_is_full() {
         let mut batcher = Batcher::default();
-        batcher.fill(&mut vec![outcome(&[FULL_BYTES / 2]); 3]);
+        batcher.fill(&mut vec![outcome(&[FULL_BYTES / 2]); 3].into_iter().map(Unread::from).collect());
         let sizes: Vec<_> = std::iter::repeat_with(|| batcher.take().outcomes.len()).take_while(|n| *n > 0).collect();
         assert_eq!(sizes, [1, 1, 1]);
-        batcher.fill(&mut vec![outcome(&[FULL_BYTES / 4]); 4]);
+        batcher.fill(&mut vec![outcome(&[FULL_BYTES / 4]); 4].into_iter().map(Unread::from).collect());
         let sizes: Vec<_> = std::iter::repeat_with(|| batcher.take().outcomes.len()).take_while(|n| *n > 0).collect();
         assert_eq!(sizes, [3, 1]);
     }

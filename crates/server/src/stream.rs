@@ -15,13 +15,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envfarm_core::command::Outcome;
 use envfarm_proto::convert::{self, ConvertError};
 use envfarm_proto::limits::MAX_MESSAGE_BYTES;
 use envfarm_proto::v1;
 use envfarm_proto::v1::rollout_request::Kind as Request;
 use envfarm_proto::v1::rollout_response::Kind as Response;
-use envfarm_rollout::{AttachError, Farm, LeaseId, Outcomes, Session, SessionEnd};
+use envfarm_rollout::{AttachError, Farm, LeaseId, Outcomes, Session, SessionEnd, Unread};
 use futures::stream::{Stream, unfold};
 use metrics::{Histogram, gauge, histogram};
 use tokio::sync::watch;
@@ -144,7 +143,7 @@ struct Writer {
     /// `None` once it has ended in order.
     reader: Option<AbortOnDropHandle<Result<Closed, Status>>>,
     outcomes: Outcomes,
-    taken: Vec<Arc<Outcome>>,
+    taken: Vec<Unread>,
     batcher: Batcher,
     /// Commands that an earlier stream sent and whose outcomes come to this one.
     in_flight: u64,

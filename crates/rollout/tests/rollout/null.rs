@@ -6,7 +6,7 @@ use std::time::Duration;
 use envfarm_core::command::{Command, Done, Op, Outcome, StepAction};
 use envfarm_core::{Action, Backend, ObservationKind, ResetMode, SandboxSpec, SlotState, SnapshotLevel};
 use envfarm_pool::{Gate, MemoryBudget, Pool, PoolSpec};
-use envfarm_rollout::{Environment, Farm, FarmOptions, LeaseId, Outcomes, Session};
+use envfarm_rollout::{Environment, Farm, FarmOptions, LeaseId, Outcomes, Session, Unread};
 use envfarm_suites::null::{NOOP, NullBackend, NullProvider, NullSuite, TEN_STEPS};
 
 use crate::support::{from_snapshot, reset_to, spec, transition};
@@ -72,7 +72,7 @@ async fn everywhere(session: &Session, outcomes: &mut Outcomes, request_id: u64,
     };
     let (sent, ()) = tokio::join!(sent, read);
     sent.unwrap();
-    taken
+    taken.into_iter().map(Unread::into_outcome).collect()
 }
 
 fn noop() -> Op {

@@ -188,6 +188,31 @@ async fn a_client_that_does_not_read_is_held_and_bounded_and_a_second_one_still_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_not_read_is_bounded_in_bytes_and_nothing_is_lost() {
+    // One observation is the goal, 14 bytes.
+    let options = FarmOptions { outcome_bytes: 30, ..FarmOptions::default() };
+    let bench = Setting { options, ..Setting::default() }.build();
+    let mut client = bench.client(4);
+    for slot in 0..4 {
+        let command = client.command(slot, reset_to("open", 7));
+        client.send(command).await;
+    }
+    let (mut taken, mut read) = (Vec::new(), 0);
+    while read < 4 {
+        let more = tokio::time::timeout(Duration::from_secs(1), client.outcomes.recv_many(&mut taken, 100)).await;
+        match more {
+            Ok(count) => {
+                assert!(count > 0, "the session goes on");
+                assert!(taken.len() <= 2, "{} outcomes of 14 bytes in 30", taken.len());
+            }
+            // Whoever took them has them still.
+            Err(_) => read += taken.drain(..).filter(|outcome| outcome.result.is_ok()).count(),
+        }
+    }
+    assert!(taken.is_empty() && read == 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn attaching_to_nothing_or_for_what_is_not_offered_is_refused() {
     let bench = Bench::new();
     let nothing = bench.farm.attach(&LeaseId("no".into()), Arc::default()).map(|_| ()).unwrap_err();
