@@ -11,8 +11,8 @@ use envfarm_core::action::Ending;
 use envfarm_core::command::{SnapshotInfo, StepAction};
 use envfarm_core::snapshot::RecordedAction;
 use envfarm_core::{
-    ActionResult, ActionStatus, BackendError, Failure, FailureCode, Observation, ObservationRequest, ObservationSpec, Score, Snapshot,
-    SnapshotId, SnapshotLevel, SuiteError, TaskRef, Timing, Transition, TruncationCause,
+    Action, ActionResult, ActionStatus, BackendError, Dialect, Failure, FailureCode, Observation, ObservationRequest, ObservationSpec,
+    Score, Snapshot, SnapshotId, SnapshotLevel, SuiteError, TaskRef, Timing, Transition, TruncationCause,
 };
 use envfarm_pool::Lent;
 use tokio::time::Instant;
@@ -123,7 +123,7 @@ impl Episode {
                 let parsed = dialect.parse(&text);
                 (text, parsed.map_err(|error| ActionResult::error(ActionStatus::ParseError, error.to_string())))
             }
-            StepAction::Typed(action) => (format!("{action:?}"), Ok(action)),
+            StepAction::Typed(action) => (in_words(&action), Ok(action)),
         };
         let (result, acted) = match parsed {
             _ if late => (ActionResult::error(ActionStatus::Refused, "the episode's time limit had passed; not performed"), false),
@@ -257,7 +257,7 @@ impl Episode {
         self.request.context = stored.context.clone();
     }
 
-    fn record(&mut self, text: &str, action: envfarm_core::Action) {
+    fn record(&mut self, text: &str, action: Action) {
         let Some(recording) = &mut self.recording else { return };
         self.recorded_bytes += text.len();
         if recording.len() >= RECORDED_ACTIONS || self.recorded_bytes > RECORDED_BYTES {
@@ -291,6 +291,11 @@ impl Episode {
             context.chat.push((role, said));
         }
     }
+}
+
+/// A typed action as an agent would have written it, in the first dialect that has a word for it.
+fn in_words(action: &Action) -> String {
+    Dialect::ALL.iter().find_map(|dialect| dialect.render(action)).unwrap_or_else(|| format!("{action:?}"))
 }
 
 /// Cuts a text to what is repeated of it.

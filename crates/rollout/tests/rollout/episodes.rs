@@ -133,6 +133,17 @@ async fn observations_repeat_what_the_episode_knows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_typed_action_is_repeated_in_the_words_of_an_agent() {
+    let bench = Bench::new();
+    let mut client = bench.client(1);
+    client.reset(0, "open").await;
+    client.run(0, say("it's 9")).await;
+    client.run(0, Op::Step(StepAction::Typed(Action::Goto { url: "http://a/".into(), new_tab: true }))).await;
+    let context = bench.world.context.lock().unwrap().clone();
+    assert_eq!(context.previous_actions, [r"send_msg_to_user('it\'s 9')", "jump_to('http://a/', True)"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_command_may_choose_its_own_observations_or_none() {
     let bench = Bench::new();
     let mut client = bench.client(1);
