@@ -32,6 +32,8 @@ const OPEN_LIMIT: Duration = Duration::from_secs(15);
 const NAVIGATE_LIMIT: Duration = Duration::from_secs(20);
 /// How long closing may take; what is left then dies with the host.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a page may take to answer once its script was ended.
+const UNSTUCK_LIMIT: Duration = Duration::from_secs(5);
 
 pub struct ChromiumSandbox {
     pub(crate) host: Arc<HostInner>,
@@ -185,7 +187,8 @@ impl ChromiumSandbox {
         }
         // Handled off the page's main thread, so a script that spins cannot hold it up.
         let _ = session.call_raw("Runtime.terminateExecution", json!({})).await;
-        settle::answers(&session).await
+        // What it did before may take the browser a while yet (a hundred windows to open, say): an episode is worth the wait.
+        settle::answers_within(&session, UNSTUCK_LIMIT).await
     }
 
     /// Does something with a tab, unless its page's process dies first: calls to a dead page get no answer.

@@ -52,5 +52,10 @@ pub async fn settle(context: &ContextState, cap: Duration, quiet: Duration) -> b
 
 /// Whether the page answers at all.
 pub async fn answers(session: &Session) -> bool {
-    session.with_limit(ANSWER_LIMIT).call_raw("Runtime.evaluate", json!({"expression": "0"})).await.is_ok()
+    answers_within(session, ANSWER_LIMIT).await
+}
+
+/// Whether the page answers within `limit`.
+pub async fn answers_within(session: &Session, limit: Duration) -> bool {
+    session.with_limit(limit).call_raw("Runtime.evaluate", json!({"expression": "0"})).await.is_ok()
 }
