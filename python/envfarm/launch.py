@@ -18,6 +18,8 @@ from envfarm.errors import LaunchError
 from envfarm.farm import Farm, connect
 
 _LOG_TAIL_LINES = 30
+#: Whoever launched the farm is its only client: what still runs is nobody's.
+_DRAIN_SECONDS = 5.0
 _STOP_SECONDS = 20.0
 
 
@@ -126,11 +128,14 @@ def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, timeout: fl
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGINT)
-    try:
-        process.wait(timeout=_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
+    # The first drains, the second ends at once; both end every host. A kill leaves hosts to the next farm.
+    for patience in (_DRAIN_SECONDS, _STOP_SECONDS):
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=patience)
+            break
+    else:
         process.kill()
         process.wait()
     if process.stdin is not None:
