@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use envfarm_core::traits::{DIR_PLACEHOLDER, Ready};
-use envfarm_core::{Endpoints, HostSpec, ProviderError};
+use envfarm_core::{Endpoints, HostSpec, ProviderError, Usage};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::farm::Place;
 use crate::log::{self, Log};
-use crate::procfs::{FOLDER_VARIABLE, Identity};
+use crate::procfs::{self, FOLDER_VARIABLE, Identity};
 use crate::{at, io_error};
 
 /// How long a killed leader may take to be reaped, and its output to be read.
@@ -42,6 +42,7 @@ pub(crate) struct Host {
     end: OnceLock<End>,
     program: String,
     log: Log,
+    measured: Mutex<Option<procfs::Exact>>,
 }
 
 struct End {
@@ -91,6 +92,7 @@ impl Host {
             end: OnceLock::new(),
             program: spec.program.clone(),
             log: log.clone(),
+            measured: Mutex::default(),
         };
         let output = tokio::spawn(log.follow(output));
         Ok((Arc::new(host), Running { child, exited, output }))
@@ -98,6 +100,12 @@ impl Host {
 
     pub fn is_clean(&self) -> bool {
         self.end.get().is_some_and(|end| end.clean)
+    }
+
+    /// What its processes use now.
+    pub fn usage(&self) -> Usage {
+        let members = self.place.identity().kin(&procfs::all());
+        procfs::usage(&members, &mut self.measured.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until the host can be spoken to.

@@ -128,7 +128,7 @@ impl Provider for ProcessProvider {
 
     async fn usage(&self, id: &HostId) -> Result<Usage, ProviderError> {
         let host = self.host(id).ok_or_else(|| ProviderError::UnknownHost(id.to_string()))?;
-        blocking(move || Ok(procfs::usage(&host.place.identity().kin(&procfs::all())))).await
+        blocking(move || Ok(host.usage())).await
     }
 
     async fn destroy(&self, id: &HostId) -> Result<(), ProviderError> {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use envfarm_core::Usage;
 use serde::{Deserialize, Serialize};
@@ -122,13 +123,43 @@ fn contains_path(text: &[u8], path: &[u8]) -> bool {
     text.windows(path.len()).enumerate().any(|(at, window)| window == path && ends(text.get(at + path.len())))
 }
 
+/// How old an exact measurement may be, and by which part the memory may have changed since.
+const EXACT_FOR: Duration = Duration::from_secs(60);
+const EXACT_WITHIN: u64 = 4;
+
+/// An exact measurement of a host, on which later estimates stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exact {
+    at: Instant,
+    pss: u64,
+    anonymous: u64,
+}
+
 /// Memory and CPU time of these processes together; those that end meanwhile count as nothing.
-pub(crate) fn usage(members: &[Stat]) -> Usage {
+///
+/// The kernel walks all page tables for a PSS, a millisecond and more for each process. Between exact measurements memory is
+/// the last one and what anonymous memory, which costs nothing to read and is nearly all private, has changed by since.
+pub(crate) fn usage(members: &[Stat], last: &mut Option<Exact>) -> Usage {
     let ticks: u64 = members.iter().map(|stat| stat.ticks).sum();
+    let anonymous: u64 = members.iter().filter_map(|stat| anonymous(stat.pid)).sum();
+    let stands = |exact: &Exact| exact.at.elapsed() < EXACT_FOR && anonymous.abs_diff(exact.anonymous) <= exact.pss / EXACT_WITHIN;
+    let exact = match last.filter(stands) {
+        Some(exact) => exact,
+        None => Exact { at: Instant::now(), pss: members.iter().filter_map(|stat| pss(stat.pid)).sum(), anonymous },
+    };
+    *last = Some(exact);
     Usage {
-        memory_bytes: members.iter().filter_map(|stat| pss(stat.pid)).sum(),
+        memory_bytes: (exact.pss + anonymous).saturating_sub(exact.anonymous),
         cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
     }
+}
+
+/// Resident memory that no file backs, in bytes.
+fn anonymous(pid: u32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
+    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
 /// Proportional set size in bytes: shared pages are divided among those that share them, so that a sum is true.
@@ -161,6 +192,20 @@ mod tests {
         let me = stat(std::process::id()).expect("this process runs");
         assert!(!me.dead && me.start > 0 && me.parent > 0);
         assert!(all().iter().any(|stat| stat.pid == me.pid && stat.start == me.start));
-        assert!(usage(&[me]).memory_bytes > 100_000);
+        assert!(usage(&[me], &mut None).memory_bytes > 100_000);
+    }
+
+    #[test]
+    fn an_estimate_follows_what_is_allocated_and_large_changes_are_measured() {
+        let me = [stat(std::process::id()).expect("this process runs")];
+        let mut last = None;
+        let before = usage(&me, &mut last).memory_bytes;
+        let exact = last.expect("the first is exact");
+        let some = vec![1_u8; (exact.pss / 8) as usize];
+        let after = usage(&me, &mut last).memory_bytes;
+        assert!(after > before + some.len() as u64 / 2, "{before} and then {after}");
+        let more = vec![1_u8; 2 * exact.pss as usize];
+        let measured = usage(&me, &mut last).memory_bytes;
+        assert!(last.expect("measured").at > exact.at && measured > before + more.len() as u64 / 2, "{before} and then {measured}");
     }
 }
