@@ -133,7 +133,11 @@ class Bench:
         failures = sum(run["failures"].values())
         pss = memory["pss_mb"] or memory["told_mb"]
         self.say(f"256 slots: p99 {step['p99']:.0f} ms, {failures} failures, {pss:.0f} MB")
-        episodes = f"{run['steps']} steps, {run['episodes']} fresh contexts in {run['seconds']:.0f} s"
+        reset = run["reset_ms"]
+        episodes = (
+            f"{run['steps']} steps of at most {256 * self.size.pace // 5}, {run['episodes']} fresh contexts in {run['seconds']:.0f} s; "
+            f"reset p50 {reset['p50']:.0f} ms, p99 {reset['p99']:.0f} ms"
+        )
         return [
             measured(rows.PACE_STEP, step["p99"] / 1000, f"p50 {step['p50']:.0f} ms, max {step['max']:.0f} ms; {episodes}"),
             measured(rows.PACE_FAILURES, failures, f"{_counts(run['failures']) or 'none'}; {episodes}"),

@@ -17,7 +17,7 @@ use super::schedule::{Plan, Schedule};
 /// For the first reset of every slot.
 const START_LIMIT: Duration = Duration::from_secs(180);
 /// Between two looks at the memory of a long run. A look costs the kernel a walk over every host's page tables.
-const MEMORY_INTERVAL: Duration = Duration::from_secs(20);
+const MEMORY_INTERVAL: Duration = Duration::from_secs(60);
 const LEASE_TTL: Duration = Duration::from_secs(60);
 
 pub async fn run(args: &Args) -> anyhow::Result<Report> {

@@ -112,6 +112,10 @@ impl Schedule {
         if let Some(tally) = tally {
             count(tally, &outcome, resetting, now.saturating_duration_since(slot.asked));
         }
+        if resetting && slot.due.is_some() {
+            // No agent acts on what it has not seen: its pace begins anew with the episode. The wait is the reset's.
+            slot.due = Some(now);
+        }
         if slot.due.is_none() {
             let phase = self.plan.interval.mul_f64(self.random.f64());
             slot.due = Some(now + phase);
@@ -296,6 +300,22 @@ mod tests {
         let step = next.pop().unwrap();
         schedule.take(answer(&step, Ok(Transition::default())), due + 2 * interval, Some(&mut tally), &mut next).unwrap();
         assert_eq!(tally.report(1, interval, None).step_ms.unwrap().max, 5000.0);
+    }
+
+    #[test]
+    fn the_wait_for_a_reset_is_the_resets_and_not_the_next_steps() {
+        let interval = Duration::from_secs(5);
+        let (mut schedule, now) = schedule(interval, false);
+        let (reset, mut next, mut tally) = (schedule.begin(now).remove(0), Vec::new(), Tally::default());
+        schedule.take(answer(&reset, Ok(Transition::default())), now, None, &mut next).unwrap();
+        let due = schedule.next_due().unwrap();
+        schedule.release(due, &mut next);
+        let over = Transition { terminated: true, ..Transition::default() };
+        schedule.take(answer(&next.pop().unwrap(), Ok(over)), due, None, &mut next).unwrap();
+        let ready = due + 4 * interval;
+        schedule.take(answer(&next.pop().unwrap(), Ok(Transition::default())), ready, Some(&mut tally), &mut next).unwrap();
+        assert_eq!(schedule.next_due(), Some(ready + interval));
+        assert_eq!(tally.report(1, interval, None).reset_ms.unwrap().max, 20_000.0);
     }
 
     #[test]
