@@ -134,8 +134,9 @@ class Bench:
         pss = memory["pss_mb"] or memory["told_mb"]
         self.say(f"256 slots: p99 {step['p99']:.0f} ms, {failures} failures, {pss:.0f} MB")
         reset = run["reset_ms"]
+        most = 256 * self.size.pace // 5
         episodes = (
-            f"{run['steps']} steps of at most {256 * self.size.pace // 5}, {run['episodes']} fresh contexts in {run['seconds']:.0f} s; "
+            f"{run['steps']} steps of at most {most}, {run['episodes']} fresh contexts in {run['seconds']:.0f} s; "
             f"reset p50 {reset['p50']:.0f} ms, p99 {reset['p99']:.0f} ms"
         )
         return [
