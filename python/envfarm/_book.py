@@ -12,7 +12,7 @@ from typing import Any
 from envfarm._names import numbers
 from envfarm._proto import envfarm_pb2 as pb
 from envfarm.observations import parse_specs
-from envfarm.outcome import Outcome
+from envfarm.outcome import Outcome, Snapshot, snapshot_id
 
 _DIALECTS = numbers(pb.Dialect, "DIALECT_")
 _LEVELS = numbers(pb.SnapshotLevel, "SNAPSHOT_LEVEL_")
@@ -46,14 +46,15 @@ class Book:
         *,
         task: str | None = None,
         seed: int = 0,
-        snapshot: str | None = None,
+        snapshot: Snapshot | str | None = None,
         mode: str | None = None,
         step_limit: int | None = None,
         time_limit: float | None = None,
         timeout: float | None = None,
         observations: Iterable[str] | None = None,
     ) -> int:
-        """Queues the start of a new episode, from a task and seed or from a snapshot's id. Returns the request id.
+        """Queues the start of a new episode, from a task and seed or from a snapshot (or its id). Returns the
+        request id.
 
         `mode` is "fresh" or "in_place"; limits are in steps and seconds; what is left out is the environment's default.
         """
@@ -64,11 +65,11 @@ class Book:
             step_limit=step_limit or 0,
             time_limit_ms=_milliseconds("time_limit", time_limit) if time_limit is not None else 0,
         )
-        if task is not None:
+        if snapshot is not None:
+            reset.snapshot_id = snapshot_id(snapshot)
+        else:
             reset.task.task_id = task
             reset.task.seed = seed
-        else:
-            reset.snapshot_id = snapshot or ""
         return self._queue(self._command(slot, timeout, observations, reset=reset))
 
     def step(
@@ -96,7 +97,7 @@ class Book:
 
     def snapshot(self, slot: int, level: str = "replay", *, timeout: float | None = None) -> int:
         """Queues a snapshot, by "replay" (task, seed and actions, played again and compared) or of the "storage" (cookies,
-        stored data, open tabs). Its outcome carries the id that `reset` takes.
+        stored data, open tabs). Its outcome carries the snapshot that `reset` takes.
         """
         snapshot = pb.Snapshot(level=_choice(_LEVELS, "level", level))
         return self._queue(self._command(slot, timeout, None, snapshot=snapshot))

@@ -28,7 +28,7 @@ from envfarm._proto import envfarm_pb2 as pb
 from envfarm._proto.envfarm_pb2_grpc import EnvFarmStub
 from envfarm.errors import FarmError, FarmUnavailable, LeaseLost
 from envfarm.observations import parse_specs
-from envfarm.outcome import Outcome, Snapshot
+from envfarm.outcome import Outcome, Snapshot, snapshot_id
 from envfarm.session import REATTACH_SECONDS
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class AsyncFarm:
         answer = await self.call("ListSnapshots", pb.ListSnapshotsRequest(environment=environment))
         return [Snapshot(item) for item in answer.snapshots]
 
-    async def delete_snapshot(self, snapshot: str) -> None:
-        await self.call("DeleteSnapshot", pb.DeleteSnapshotRequest(snapshot_id=snapshot))
+    async def delete_snapshot(self, snapshot: Snapshot | str) -> None:
+        await self.call("DeleteSnapshot", pb.DeleteSnapshotRequest(snapshot_id=snapshot_id(snapshot)))
 
     async def status(self) -> pb.GetStatusResponse:
         status: pb.GetStatusResponse = await self.call("GetStatus", pb.GetStatusRequest())

@@ -15,7 +15,7 @@ from envfarm import _wire
 from envfarm._proto import envfarm_pb2 as pb
 from envfarm._proto.envfarm_pb2_grpc import EnvFarmStub
 from envfarm.errors import FarmError, FarmUnavailable, LeaseLost
-from envfarm.outcome import Snapshot
+from envfarm.outcome import Snapshot, snapshot_id
 from envfarm.session import Session
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ class Farm:
         answer = self.call("ListSnapshots", pb.ListSnapshotsRequest(environment=environment))
         return [Snapshot(item) for item in answer.snapshots]
 
-    def delete_snapshot(self, snapshot: str) -> None:
-        """Deletes a snapshot by id; one that is not there is deleted already."""
-        self.call("DeleteSnapshot", pb.DeleteSnapshotRequest(snapshot_id=snapshot))
+    def delete_snapshot(self, snapshot: Snapshot | str) -> None:
+        """Deletes a snapshot; one that is not there is deleted already."""
+        self.call("DeleteSnapshot", pb.DeleteSnapshotRequest(snapshot_id=snapshot_id(snapshot)))
 
     def status(self) -> pb.GetStatusResponse:
         """Hosts, sandboxes, leases and memory, now."""

@@ -291,6 +291,11 @@ class Snapshot:
         return f"<Snapshot {self.id} {self.level} of {self.task} at step {self.step}>"
 
 
+def snapshot_id(snapshot: Snapshot | str) -> str:
+    """The id of a snapshot, which may be given as such."""
+    return snapshot.id if isinstance(snapshot, Snapshot) else snapshot
+
+
 class Outcome:
     """What came of one command. Exactly one of transition, failure, snapshot and `prepared` is there."""
 

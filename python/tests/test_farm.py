@@ -73,14 +73,14 @@ def test_one_snapshot_starts_many_slots(farm: envfarm.Farm) -> None:
         assert (snapshot.task, snapshot.seed, snapshot.step, snapshot.level) == ("ten-steps", 3, 4, "replay")
         assert snapshot.id in {known.id for known in farm.snapshots("null")}
         for slot in range(4):
-            session.reset(slot, snapshot=snapshot.id)
+            session.reset(slot, snapshot=snapshot if slot % 2 else snapshot.id)
         assert [outcome.failure for outcome in session.recv(min=4)] == [None] * 4
         for _ in range(6):
             for slot in range(4):
                 session.step(slot, "noop()")
             outcomes = session.recv(min=4)
         assert [outcome.transition.terminated for outcome in outcomes] == [True] * 4
-        farm.delete_snapshot(snapshot.id)
+        farm.delete_snapshot(snapshot)
         assert snapshot.id not in {known.id for known in farm.snapshots("null")}
 
 
