@@ -298,6 +298,11 @@ impl Sandbox for ChromiumSandbox {
         Ok(result)
     }
 
+    async fn rest(&mut self) -> Result<(), BackendError> {
+        let tab = self.live_tab()?;
+        self.with_live(&tab, settle::rest(&tab.session)).await
+    }
+
     async fn observe(&mut self, want: &ObservationRequest) -> Result<Vec<Observation>, BackendError> {
         let tab = self.live_tab()?;
         let (frames, state) = (tab.frames(), self.page_state());

@@ -1,22 +1,20 @@
 // Resolves when the page's pending tasks have run without changing the DOM, or once it has not changed for `quiet` ms, or
-// after `cap` ms.
-function (quiet, cap) {
+// after `cap` ms. If `patient`, it must not change for `quiet` ms in any case.
+function (quiet, cap, patient) {
   return new Promise((resolve) => {
     const began = performance.now();
-    let changed = 0;
-    let last = 0;
+    let last = patient ? began : -Infinity;
     const observer = new MutationObserver(() => {
-      changed += 1;
       last = performance.now();
     });
     observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
     const done = () => {
       observer.disconnect();
-      resolve(changed);
+      resolve();
     };
     const check = () => {
       const now = performance.now();
-      if (changed === 0 || now - last >= quiet || now - began >= cap) done();
+      if (now - last >= quiet || now - began >= cap) done();
       else setTimeout(check, Math.max(1, quiet - (now - last)));
     };
     // Two turns: timers due now run in the first, what they post in the second.

@@ -16,6 +16,10 @@ const QUIET: &str = include_str!("settle.js");
 /// How long a page may take to say that it lives.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
+/// An animation by script moves every frame (16 ms), less often where the processor is short.
+const REST_QUIET: Duration = Duration::from_millis(60);
+const REST_LIMIT: Duration = Duration::from_secs(1);
+
 /// Waits until the active tab is at rest, at most `cap`. True if it came to rest.
 pub async fn settle(context: &ContextState, cap: Duration, quiet: Duration) -> bool {
     let deadline = Instant::now() + cap;
@@ -48,6 +52,15 @@ pub async fn settle(context: &ContextState, cap: Duration, quiet: Duration) -> b
             return true;
         }
     }
+}
+
+/// Waits until the DOM has not changed for [`REST_QUIET`], at most [`REST_LIMIT`]: longer than `settle`, which lets a page
+/// that moves between two frames pass.
+pub async fn rest(session: &Session) {
+    let expression = format!("({QUIET})({}, {}, true)", REST_QUIET.as_millis(), REST_LIMIT.as_millis());
+    let waiting = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+    // A page that went away meanwhile, or does not answer, is the next command's affair.
+    let _ = session.with_limit(2 * REST_LIMIT).call_raw("Runtime.evaluate", waiting).await;
 }
 
 /// Whether the page answers at all.

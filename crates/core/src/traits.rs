@@ -133,6 +133,11 @@ pub trait Host: Send + Sync {
 pub trait Sandbox: Send {
     /// Performs the action and waits for the page to settle. `Err` means the farm broke, not that the action was bad.
     async fn act(&mut self, action: &Action) -> Result<ActionResult, BackendError>;
+    /// Waits until what the page goes on doing after an action, as an animation of its scripts, is over; not for long where
+    /// it never is. A replay has no agent whose thinking gives it that time.
+    async fn rest(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
     /// All observations of one moment; element ids agree across them. In the order of the request.
     async fn observe(&mut self, want: &ObservationRequest) -> Result<Vec<Observation>, BackendError>;
     /// State at [`SnapshotLevel::Storage`], opaque to the caller.

@@ -239,6 +239,7 @@ impl Episode {
     async fn saved(&mut self, level: SnapshotLevel) -> Result<(String, bytes::Bytes), BackendError> {
         let sandbox = self.lent.sandbox();
         guarded(&mut self.host_lost, async {
+            sandbox.rest().await?;
             let fingerprint = sandbox.fingerprint().await?;
             let state = match level {
                 SnapshotLevel::Storage => sandbox.save_state().await?,

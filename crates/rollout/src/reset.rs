@@ -197,6 +197,7 @@ async fn put_back(stored: &Stored, episode: &mut Episode) -> Result<(), BackendE
             SnapshotLevel::Replay => {
                 for recorded in &stored.snapshot.actions {
                     sandbox.act(&recorded.action).await?;
+                    sandbox.rest().await?;
                 }
                 let found = sandbox.fingerprint().await?;
                 if found == stored.snapshot.fingerprint {
