@@ -214,9 +214,7 @@ impl BrowserEvents {
             && let Some(tab) = context.remove(target)
         {
             tab.mark_lost("the tab was closed");
-            if let Some(id) = tab.session.id() {
-                tab.session.connection().unlisten(id);
-            }
+            tab.unlisten();
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::cdp::{CdpError, Connection, Session};
 use crate::context::BrowserEvents;
+use crate::devtools;
 use crate::sandbox::ChromiumSandbox;
 
 /// The role of Chromium's DevTools WebSocket in [`Endpoints::urls`].
@@ -30,7 +31,9 @@ pub struct ChromiumOptions {
     pub program: String,
     /// Added to the command line, after our own.
     pub extra_args: Vec<String>,
-    /// The longest that a step waits for a page to come to rest.
+    /// The longest that a step waits for a server to answer a navigation.
+    pub load_cap: Duration,
+    /// The longest that a step then waits for a page to come to rest.
     pub settle_cap: Duration,
     /// How long the DOM must not change, once it changed, to count as at rest.
     pub quiet: Duration,
@@ -50,6 +53,7 @@ impl Default for ChromiumOptions {
         Self {
             program: "chromium-headless-shell".to_owned(),
             extra_args: Vec::new(),
+            load_cap: Duration::from_secs(15),
             settle_cap: Duration::from_secs(3),
             quiet: Duration::from_millis(20),
             action_cap: Duration::from_secs(5),
@@ -182,6 +186,7 @@ pub struct HostInner {
     browser: Session,
     events: Arc<BrowserEvents>,
     options: Arc<ChromiumOptions>,
+    _guard: devtools::Guard,
 }
 
 impl HostInner {
@@ -196,7 +201,7 @@ impl HostInner {
         let attach = json!({"autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true, "filter": pages});
         browser.call_raw("Target.setAutoAttach", attach).await?;
         tokio::spawn(feel_pulse(browser.clone()));
-        Ok(Arc::new(Self { browser, events, options }))
+        Ok(Arc::new(Self { browser, events, options, _guard: devtools::Guard::new(url) }))
     }
 
     pub fn browser(&self) -> &Session {

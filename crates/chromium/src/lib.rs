@@ -6,6 +6,7 @@
 mod act;
 pub mod cdp;
 mod context;
+mod devtools;
 mod host;
 pub mod observe;
 mod sandbox;

@@ -21,15 +21,21 @@ use crate::act::input::Devices;
 use crate::act::{self, ActError, allowed_url};
 use crate::cdp::{CdpError, Session};
 use crate::context::ContextState;
-use crate::host::HostInner;
+use crate::host::{ChromiumOptions, HostInner};
 use crate::observe::{self, PageState};
+use crate::settle::{self, Patience};
+use crate::storage;
 use crate::tab::{Busy, Tab, clip};
-use crate::{settle, storage};
 
 /// How long a fresh page target may take to appear.
 const OPEN_LIMIT: Duration = Duration::from_secs(15);
 /// How long a page load of a suite may take.
 const NAVIGATE_LIMIT: Duration = Duration::from_secs(20);
+/// How long a tab that no longer answers may take to be gone, and how many of them one observation outlives.
+const CLOSING_LIMIT: Duration = Duration::from_millis(500);
+const CLOSING_TABS: usize = 3;
+/// How long what a parsed page loads beside itself may then take.
+const SUBRESOURCES_LIMIT: Duration = Duration::from_secs(8);
 /// How long closing may take; what is left then dies with the host.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a page may take to answer once its script was ended.
@@ -83,8 +89,8 @@ impl ChromiumSandbox {
         self.waiting_page != "about:blank" && url == self.waiting_page
     }
 
-    pub(crate) fn settle_cap(&self) -> Duration {
-        self.host.options().settle_cap
+    pub(crate) fn options(&self) -> &ChromiumOptions {
+        self.host.options()
     }
 
     /// Files that the environment offers for uploads, by name.
@@ -126,17 +132,23 @@ impl ChromiumSandbox {
         Ok(self.live_tab()?.session.clone())
     }
 
-    /// Waits until the active page is quiet, at most the cap of the options. True if it became quiet.
+    /// Waits until the active page is quiet, at most the caps of the options. True if it became quiet.
     pub(crate) async fn settle(&mut self) -> bool {
-        settle::settle(&self.context, self.host.options().settle_cap, self.host.options().quiet).await
+        let options = self.options();
+        let patience = Patience { load: options.load_cap, cap: options.settle_cap, quiet: options.quiet };
+        settle::settle(&self.context, patience).await
     }
 
-    /// Waits for the end of the load under way in the active tab, if any.
+    /// Waits for the end of the load under way in the active tab, if any; for its pictures and the like not for long.
     async fn load_ends(&mut self, limit: Duration) -> Result<(), BackendError> {
         let tab = self.live_tab()?;
-        timeout(limit, tab.wait_until(|t| t.busy() != Some(Busy::Loading)))
+        let loaded = |t: &Tab| t.busy() != Some(Busy::Loading);
+        timeout(limit, tab.wait_until(|t| loaded(t) || t.parsed()))
             .await
             .map_err(|_| BackendError::Timeout { what: "page load", limit })?;
+        if timeout(SUBRESOURCES_LIMIT, tab.wait_until(loaded)).await.is_err() {
+            tab.forget_pending();
+        }
         self.live_tab().map(drop)
     }
 
@@ -191,13 +203,19 @@ impl ChromiumSandbox {
         settle::answers_within(&session, UNSTUCK_LIMIT).await
     }
 
-    /// Does something with a tab, unless its page's process dies first: calls to a dead page get no answer.
+    /// Does something with a tab, unless it dies or is closed first: calls to such a page get no answer.
     async fn with_live<T>(&self, tab: &Tab, work: impl Future<Output = T> + Send) -> Result<T, BackendError> {
         tokio::select! {
             biased;
-            why = tab.crashed() => Err(BackendError::SandboxLost(why)),
+            why = tab.gone() => Err(BackendError::SandboxLost(why)),
             done = work => Ok(done),
         }
+    }
+
+    /// Whether a tab of which something was asked in vain has been closed, by its page perhaps: another can be looked at.
+    async fn was_closed(&self, tab: &Tab) -> bool {
+        let gone = self.context.wait_until(|c| c.tab(&tab.target).is_none());
+        !self.host.is_closed() && timeout(CLOSING_LIMIT, gone).await.is_ok()
     }
 
     /// What became of an action that did not come about, for agent and farm.
@@ -235,9 +253,7 @@ impl ChromiumSandbox {
         let ending = async {
             let browser = host.browser().with_limit(CLOSE_LIMIT);
             for tab in context.close() {
-                if let Some(id) = tab.session.id() {
-                    host.browser().connection().unlisten(id);
-                }
+                tab.unlisten();
                 let _ = browser.call_raw("Target.closeTarget", json!({"targetId": tab.target})).await;
             }
             if let Err(error) = browser.call_raw("Target.disposeBrowserContext", json!({"browserContextId": context.id})).await
@@ -255,19 +271,14 @@ impl ChromiumSandbox {
 impl Sandbox for ChromiumSandbox {
     async fn act(&mut self, action: &Action) -> Result<ActionResult, BackendError> {
         self.context.take_notes();
+        self.ensure_tab().await?;
         let mut result = ActionResult::ok();
-        let cap = self.host.options().action_cap;
-        let waits = if let Action::Wait { ms } = action { Duration::from_millis(u64::from(*ms)) } else { Duration::ZERO };
         let tab = self.live_tab()?;
         tab.track_requests();
         let performed = tokio::select! {
             biased;
             why = tab.crashed() => return Err(BackendError::SandboxLost(why)),
-            performed = timeout(cap + waits, act::perform(self, action, &mut result)) => performed,
-        };
-        let performed = match performed {
-            Ok(performed) => performed,
-            Err(_) => Err(ActError::Refused(ActionStatus::TimedOut, format!("the page did not react within {cap:?}"))),
+            performed = act::perform(self, action, &mut result) => performed,
         };
         if let Err(error) = performed {
             (result.status, result.error) = self.judge(error)?;
@@ -280,13 +291,13 @@ impl Sandbox for ChromiumSandbox {
         self.ensure_tab().await?;
         if !self.settle().await {
             let tab = self.live_tab()?;
-            tab.forget_requests();
             // Either the page is merely busy, or a script holds it.
             if !settle::answers(&tab.session).await && !self.unstick().await {
                 self.live_tab()?;
                 return Err(BackendError::SandboxLost("the page does not answer, and its script cannot be ended".to_owned()));
             }
-            self.context.note(format!("the page was still busy after {:?}", self.settle_cap()));
+            tab.forget_pending();
+            self.context.note(format!("the page was still busy after {:?}", self.options().settle_cap));
         }
         self.ensure_tab().await?;
         if let Some(why) = self.evict_forbidden().await {
@@ -300,13 +311,20 @@ impl Sandbox for ChromiumSandbox {
 
     async fn rest(&mut self) -> Result<(), BackendError> {
         let tab = self.live_tab()?;
-        self.with_live(&tab, settle::rest(&tab.session)).await
+        self.with_live(&tab, settle::rest(&tab)).await
     }
 
     async fn observe(&mut self, want: &ObservationRequest) -> Result<Vec<Observation>, BackendError> {
-        let tab = self.live_tab()?;
-        let (frames, state) = (tab.frames(), self.page_state());
-        self.with_live(&tab, observe::capture(&frames, &state, want)).await?
+        let mut tries = 0..CLOSING_TABS;
+        loop {
+            self.ensure_tab().await?;
+            let tab = self.live_tab()?;
+            let (frames, state) = (tab.frames(), self.page_state());
+            let seen = self.with_live(&tab, observe::capture(&frames, &state, want)).await.flatten();
+            if seen.is_ok() || !self.was_closed(&tab).await || tries.next().is_none() {
+                return seen;
+            }
+        }
     }
 
     async fn save_state(&mut self) -> Result<Bytes, BackendError> {
@@ -364,14 +382,26 @@ impl WebPage for ChromiumSandbox {
         self.load_ends(NAVIGATE_LIMIT).await
     }
 
+    async fn visit(&mut self, url: &str) -> Result<(), BackendError> {
+        self.live_tab()?.track_requests();
+        self.navigate(url).await?;
+        if !self.settle().await {
+            self.live_tab()?.forget_pending();
+        }
+        self.live_tab().map(drop)
+    }
+
     async fn evaluate(&mut self, expression: &str) -> Result<Result<Value, String>, BackendError> {
+        self.ensure_tab().await?;
         let tab = self.live_tab()?;
         let params = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let answer = self.with_live(&tab, tab.session.call_as::<Value>("Runtime.evaluate", params)).await?;
+        let answer = self.with_live(&tab, tab.session.call_as::<Value>("Runtime.evaluate", params)).await;
         let mut answer = match answer {
-            Ok(answer) => answer,
-            Err(error) if error.is_gone() => return Ok(Err("the page navigated away".to_owned())),
-            Err(error) => {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.is_gone() => return Ok(Err("the page navigated away".to_owned())),
+            Ok(Err(_)) | Err(_) if self.was_closed(&tab).await => return Ok(Err("the page closed itself".to_owned())),
+            Err(error) => return Err(error),
+            Ok(Err(error)) => {
                 self.live_tab()?;
                 return Err(error.into());
             }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::cdp::{CdpError, Session};
 use crate::context::ContextState;
+use crate::tab::Tab;
 
 /// Resolves once pending tasks of the page have run and, if they changed the DOM, once it has been quiet for a while.
 const QUIET: &str = include_str!("settle.js");
@@ -20,12 +21,31 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const REST_QUIET: Duration = Duration::from_millis(60);
 const REST_LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits until the active tab is at rest, at most `cap`. True if it came to rest.
-pub async fn settle(context: &ContextState, cap: Duration, quiet: Duration) -> bool {
-    let deadline = Instant::now() + cap;
+/// How long settling may take, and what counts as settled.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// For the server's first answer to a navigation of the page.
+    pub load: Duration,
+    /// For everything after it.
+    pub cap: Duration,
+    /// How long the DOM must not change, once it changed.
+    pub quiet: Duration,
+}
+
+/// Waits until the active tab is at rest. True if it came to rest.
+pub async fn settle(context: &ContextState, patience: Patience) -> bool {
+    let answered_by = Instant::now() + patience.load;
+    let mut deadline = Instant::now() + patience.cap;
     loop {
         let Some(tab) = context.active() else { return true };
-        if timeout_at(deadline, tab.wait_until(|t| t.busy().is_none())).await.is_err() {
+        if tab.navigating() {
+            // Chromium holds calls to a page back while its next document is on the way.
+            if timeout_at(answered_by, tab.wait_until(|t| !t.navigating())).await.is_err() {
+                return false;
+            }
+            deadline = Instant::now() + patience.cap;
+        }
+        if timeout_at(deadline, tab.wait_until(|t| t.busy().is_none() || t.navigating())).await.is_err() {
             return false;
         }
         if tab.lost().is_some() {
@@ -39,11 +59,13 @@ pub async fn settle(context: &ContextState, cap: Duration, quiet: Duration) -> b
         if left.is_zero() {
             return false;
         }
-        let expression = format!("({QUIET})({}, {})", quiet.as_millis(), left.as_millis());
-        let waiting = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        match tab.session.with_limit(left).call_raw("Runtime.evaluate", waiting).await {
-            Ok(_) => {}
+        if tab.navigating() {
+            continue;
+        }
+        match dom_is_quiet(&tab, patience.quiet, left, false).await {
+            Ok(()) => {}
             Err(error) if error.is_gone() || error.is_target_gone() => continue,
+            Err(CdpError::Timeout { .. }) if tab.navigating() => continue,
             Err(CdpError::Timeout { .. }) => return false,
             Err(_) => return true,
         }
@@ -56,11 +78,18 @@ pub async fn settle(context: &ContextState, cap: Duration, quiet: Duration) -> b
 
 /// Waits until the DOM has not changed for [`REST_QUIET`], at most [`REST_LIMIT`]: longer than `settle`, which lets a page
 /// that moves between two frames pass.
-pub async fn rest(session: &Session) {
-    let expression = format!("({QUIET})({}, {}, true)", REST_QUIET.as_millis(), REST_LIMIT.as_millis());
-    let waiting = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+pub async fn rest(tab: &Tab) {
     // A page that went away meanwhile, or does not answer, is the next command's affair.
-    let _ = session.with_limit(2 * REST_LIMIT).call_raw("Runtime.evaluate", waiting).await;
+    let _ = dom_is_quiet(tab, REST_QUIET, REST_LIMIT, true).await;
+}
+
+async fn dom_is_quiet(tab: &Tab, quiet: Duration, limit: Duration, patient: bool) -> Result<(), CdpError> {
+    let frames = tab.frames();
+    let Some(main) = frames.main() else { return Ok(()) };
+    let mut main = main.clone();
+    main.session = main.session.with_limit(limit + ANSWER_LIMIT);
+    let expression = format!("({QUIET})({}, {}, {patient})", quiet.as_millis(), limit.as_millis());
+    frames.wait_for(&main, &expression, limit).await
 }
 
 /// Whether the page answers at all.

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::cdp::{EventSink, Session};
 use crate::context::ContextState;
+use crate::devtools;
 use crate::observe::{FrameRef, FrameTable, Worlds};
 
 /// Requests tracked at once; a page with more in flight is never quiet anyway.
@@ -37,8 +38,12 @@ pub struct Tab {
 struct TabState {
     /// In the order of their appearance, the main frame first.
     frames: Vec<Frame>,
+    /// The page itself is on its way to another document, whose server has not answered yet.
+    navigating: bool,
     /// Frames between the start of a navigation and the end of its load.
     loading: HashSet<String>,
+    /// The document of the page has been parsed.
+    parsed: bool,
     requests: HashSet<String>,
     url: String,
     title: String,
@@ -100,8 +105,8 @@ impl Tab {
     /// load cost a tenth of the load.
     pub fn track_requests(&self) {
         if !self.tracks_requests.swap(true, Ordering::Relaxed) {
-            let sizes = json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0, "maxPostDataSize": 0});
-            self.session.notify("Network.enable", sizes);
+            let state = self.state();
+            state.child_sessions.values().chain([&self.session]).for_each(enable_network);
         }
     }
 
@@ -136,12 +141,22 @@ impl Tab {
 
     /// Resolves when the page's process died, with what the browser said of it. Calls to such a page are never answered.
     pub async fn crashed(&self) -> String {
+        self.told(|state| state.crashed.clone()).await
+    }
+
+    /// Resolves when the page cannot be used any more: its process died, or it was closed.
+    pub async fn gone(&self) -> String {
+        self.told(|state| state.lost.clone()).await
+    }
+
+    async fn told(&self, what: impl Fn(&TabState) -> Option<String>) -> String {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(why) = self.state().crashed.clone() {
-                return why;
+            let told = what(&self.state());
+            if let Some(told) = told {
+                return told;
             }
             changed.await;
         }
@@ -150,6 +165,16 @@ impl Tab {
     pub fn mark_crashed(&self, why: &str) {
         self.state().crashed.get_or_insert_with(|| why.to_owned());
         self.mark_lost(why);
+    }
+
+    /// Whether the page waits for the server of its next document.
+    pub fn navigating(&self) -> bool {
+        self.state().navigating
+    }
+
+    /// Whether the page's document is there, if not all that it loads.
+    pub fn parsed(&self) -> bool {
+        self.state().parsed
     }
 
     pub fn busy(&self) -> Option<Busy> {
@@ -186,9 +211,20 @@ impl Tab {
         self.state().answers_blank = on;
     }
 
-    /// Forgets requests that never ended, so that one hung poll does not cost every later step its cap.
-    pub fn forget_requests(&self) {
-        self.state().requests.clear();
+    /// Forgets loads and requests that never ended, so that one hung picture or poll does not cost every later step its cap.
+    pub fn forget_pending(&self) {
+        let mut state = self.state();
+        state.requests.clear();
+        state.loading.clear();
+        state.navigating = false;
+    }
+
+    /// Hears nothing any more.
+    pub fn unlisten(&self) {
+        let state = self.state();
+        for id in state.child_sessions.values().chain([&self.session]).filter_map(Session::id) {
+            self.session.connection().unlisten(id);
+        }
     }
 
     pub fn frames(&self) -> FrameTable {
@@ -238,8 +274,36 @@ impl Tab {
         if let Some(this) = self.context.tab(&self.target) {
             connection.listen(&event.session_id, this);
         }
-        self.state().child_sessions.insert(event.target_info.target_id.into_owned(), child);
+        let frame = event.target_info.target_id.into_owned();
+        self.worlds.forget(&frame);
+        let mut state = self.state();
+        if self.tracks_requests.load(Ordering::Relaxed) {
+            enable_network(&child);
+        }
+        state.child_sessions.insert(frame, child);
     }
+
+    /// A frame went, or came back into its parent's process.
+    fn on_child_gone(&self, event: DetachedFromTarget) {
+        self.session.connection().unlisten(&event.session_id);
+        let mut state = self.state();
+        let frame = state.child_sessions.iter().find(|(_, s)| s.id() == Some(&*event.session_id)).map(|(frame, _)| frame.clone());
+        if let Some(frame) = frame {
+            state.child_sessions.remove(&frame);
+            self.worlds.forget(&frame);
+        }
+    }
+}
+
+fn enable_network(session: &Session) {
+    session.notify("Network.enable", json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0, "maxPostDataSize": 0}));
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DetachedFromTarget<'a> {
+    #[serde(borrow)]
+    session_id: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -332,7 +396,7 @@ fn read<'a, T: Deserialize<'a>>(params: &'a RawValue) -> Option<T> {
 }
 
 impl EventSink for Tab {
-    fn event(&self, _session: Option<&str>, method: &str, params: &RawValue) {
+    fn event(&self, session: Option<&str>, method: &str, params: &RawValue) {
         match method {
             "Network.requestWillBeSent" => {
                 let Some(event) = read::<RequestEvent>(params) else { return };
@@ -355,12 +419,16 @@ impl EventSink for Tab {
                 if event.navigation_type.as_deref().is_some_and(|t| t.contains("SameDocument") || t.contains("sameDocument")) {
                     return;
                 }
-                self.state().loading.insert(event.frame_id.into_owned());
-                return;
+                let mut state = self.state();
+                // Only a navigation waits for a server: a document that is written by script loads, too.
+                state.navigating |= method == "Page.frameStartedNavigating" && event.frame_id == self.target;
+                state.loading.insert(event.frame_id.into_owned());
             }
             "Page.frameStoppedLoading" => {
                 let Some(event) = read::<FrameEvent>(params) else { return };
-                self.state().loading.remove(event.frame_id.as_ref());
+                let mut state = self.state();
+                state.navigating &= event.frame_id != self.target;
+                state.loading.remove(event.frame_id.as_ref());
             }
             "Page.frameAttached" => {
                 let Some(event) = read::<FrameEvent>(params) else { return };
@@ -380,9 +448,18 @@ impl EventSink for Tab {
             }
             "Page.frameNavigated" => {
                 let Some(event) = read::<FrameNavigated>(params) else { return };
+                self.worlds.forget(&event.frame.id);
+                if devtools::leads_there(&event.frame.url) {
+                    self.session.notify("Page.navigate", json!({"url": "about:blank", "frameId": event.frame.id}));
+                    self.context.note(format!("left {:?}, which is the farm's own", clip(&event.frame.url)));
+                }
                 let mut state = self.state();
                 if event.frame.parent_id.is_none() && event.frame.id == self.target {
                     state.url = event.frame.url.into_owned();
+                    state.navigating = false;
+                    state.parsed = false;
+                    // Of the document that is gone: some of them never tell their end.
+                    state.requests.clear();
                     state.frames.truncate(1);
                     state.child_sessions.clear();
                     let main = self.target.clone();
@@ -395,6 +472,7 @@ impl EventSink for Tab {
                     }
                 }
             }
+            "Page.domContentEventFired" if session == self.session.id() => self.state().parsed = true,
             "Page.navigatedWithinDocument" | "Page.loadEventFired" | "Page.domContentEventFired" => {}
             "Page.javascriptDialogOpening" => {
                 if let Some(event) = read::<DialogOpening>(params) {
@@ -427,10 +505,15 @@ impl EventSink for Tab {
                 }
                 return;
             }
-            "Inspector.targetCrashed" => self.mark_crashed("the page's process crashed"),
+            "Inspector.targetCrashed" if session == self.session.id() => self.mark_crashed("the page's process crashed"),
             "Target.attachedToTarget" => {
                 if let Some(event) = read::<AttachedToTarget>(params) {
                     self.on_child(event);
+                }
+            }
+            "Target.detachedFromTarget" => {
+                if let Some(event) = read::<DetachedFromTarget>(params) {
+                    self.on_child_gone(event);
                 }
             }
             _ => return,

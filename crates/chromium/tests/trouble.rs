@@ -142,6 +142,26 @@ async fn a_tab_that_closes_itself_is_replaced() {
     browser.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_sandbox_reaches_the_browsers_own_port() {
+    let browser = Browser::start().await;
+    let list = browser.cdp_url().replace("ws:", "http:").split("/devtools").next().unwrap().to_owned() + "/json/list";
+    let mut page = browser.page("/plain").await;
+    let result = page.act(&format!("goto('{list}')")).await;
+    assert_eq!(result.status, ActionStatus::Refused, "{result:?}");
+    // By script, under another name.
+    page.eval(&format!("location.href = '{}'", list.replace("127.0.0.1", "localhost"))).await;
+    let result = page.act("noop(50)").await;
+    assert!(result.notes.iter().any(|n| n.contains("the farm's own")), "{result:?}");
+    assert_eq!(page.observe(ObservationKind::Url).await, "about:blank");
+    // In a frame.
+    let mut page = browser.page("/plain").await;
+    page.eval(&format!("document.body.innerHTML = '<iframe src=\"{list}\"></iframe>'")).await;
+    page.act("noop(50)").await;
+    assert!(!page.observe(ObservationKind::AxtreeTxt).await.contains("devtools"));
+    browser.stop().await;
+}
+
 fn kill(pid: u32) {
     let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(status.success());

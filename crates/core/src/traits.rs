@@ -161,6 +161,10 @@ pub trait Sandbox: Send {
 pub trait WebPage: Send {
     /// Loads `url` in the first tab and waits for the document to be complete.
     async fn navigate(&mut self, url: &str) -> Result<(), BackendError>;
+    /// Like `navigate`, and waits for what the page's scripts then fetch and show, as after an action.
+    async fn visit(&mut self, url: &str) -> Result<(), BackendError> {
+        self.navigate(url).await
+    }
     /// Evaluates an expression in the page's main world and awaits a promise; the value as JSON.
     /// A thrown exception is `Ok(Err(text))`: the page's fault, for the suite to judge.
     async fn evaluate(&mut self, expression: &str) -> Result<Result<serde_json::Value, String>, BackendError>;

@@ -47,7 +47,7 @@ impl Suite for Pages {
         let page = self.pages.iter().find(|p| p.id == task.id).ok_or_else(|| SuiteError::UnknownTask(task.id.clone()))?;
         let failed = |reason: &str| SuiteError::SetUp { task: task.id.clone(), reason: reason.to_owned() };
         let web = sandbox.web().ok_or_else(|| failed("the backend shows no web pages"))?;
-        web.navigate(&page.url).await?;
+        web.visit(&page.url).await?;
         Ok(Goal { text: page.goal.clone() })
     }
 

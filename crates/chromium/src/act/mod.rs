@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use envfarm_core::action::Ending;
 use envfarm_core::{Action, ActionResult, ActionStatus, Target};
+use tokio::time::timeout;
 
 use crate::cdp::CdpError;
+use crate::host::ChromiumOptions;
 use crate::sandbox::ChromiumSandbox;
 
 /// Why an action did not come about.
@@ -41,16 +43,29 @@ impl From<CdpError> for ActError {
 /// Performs one action, or a sequence of them; `result` collects what the agent said. Does not wait for the page to settle
 /// except between the members of a sequence.
 pub async fn perform(sandbox: &mut ChromiumSandbox, action: &Action, result: &mut ActionResult) -> Result<(), ActError> {
-    let Action::Sequence(actions) = action else {
-        return one(sandbox, action, result).await;
+    let actions = match action {
+        Action::Sequence(actions) => actions.as_slice(),
+        single => std::slice::from_ref(single),
     };
     for (i, action) in actions.iter().enumerate() {
         if i > 0 {
             sandbox.settle().await;
         }
-        one(sandbox, action, result).await?;
+        let limit = limit(action, sandbox.options());
+        let late = |_| Err(ActError::Refused(ActionStatus::TimedOut, format!("the page did not react within {limit:?}")));
+        timeout(limit, one(sandbox, action, result)).await.unwrap_or_else(late)?;
     }
     Ok(())
+}
+
+/// How long one action may take, settling not counted.
+fn limit(action: &Action, options: &ChromiumOptions) -> Duration {
+    let more = match action {
+        Action::Wait { ms } => Duration::from_millis(u64::from(*ms)),
+        Action::Goto { .. } | Action::Back | Action::Forward => options.load_cap,
+        _ => Duration::ZERO,
+    };
+    options.action_cap + more
 }
 
 async fn one(sandbox: &mut ChromiumSandbox, action: &Action, result: &mut ActionResult) -> Result<(), ActError> {

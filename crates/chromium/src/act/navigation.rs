@@ -9,7 +9,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::ActError;
+use crate::devtools;
 use crate::sandbox::ChromiumSandbox;
+use crate::tab::clip;
 
 /// How long a tab may take to appear or go.
 const TAB_LIMIT: Duration = Duration::from_secs(5);
@@ -60,11 +62,14 @@ impl ChromiumSandbox {
                 format!("{shown:?}: only http, https, about:blank and data: may be opened"),
             ));
         }
+        if devtools::leads_there(&url) {
+            return Err(ActError::Refused(ActionStatus::Refused, format!("{:?} is the farm's own", clip(&url))));
+        }
         if new_tab {
             self.new_tab("about:blank").await?;
         }
         let session = self.session()?;
-        let answer: Navigated = session.with_limit(self.settle_cap()).call_as("Page.navigate", NavigateParams::new(url)).await?;
+        let answer: Navigated = session.with_limit(self.options().load_cap).call_as("Page.navigate", NavigateParams::new(url)).await?;
         match answer.error_text {
             // A download or a 204 leaves the page where it was; what happened is in the notes.
             Some(error) if error == "net::ERR_ABORTED" => Ok(()),

@@ -69,9 +69,9 @@ fn owner_of(id: &str) -> Option<&str> {
 async fn find(frames: &FrameTable, owner: &str, id: &str) -> Result<Option<ResolvedElement>, CdpError> {
     let Some(at) = frames.frames.iter().position(|f| frames.worlds.owner(f).as_deref() == Some(owner)) else { return Ok(None) };
     let frame = &frames.frames[at];
-    let look = format!("envfarm.target({}, true)", json!(id));
-    let handle = format!("envfarm.find({})", json!(id));
-    let (target, handle) = futures::join!(frames.evaluate::<Option<Target>>(frame, &look), frames.evaluate_handle(frame, &handle));
+    let look = format!("target({}, true)", json!(id));
+    let handle = format!("find({})", json!(id));
+    let (target, handle) = futures::join!(frames.call::<Option<Target>>(frame, &look), frames.call_for_handle(frame, &handle));
     let (Some(target), Some(object_id)) = (target?, handle?) else { return Ok(None) };
     let mut found = ResolvedElement {
         session: frame.session.clone(),
@@ -91,8 +91,8 @@ async fn find(frames: &FrameTable, owner: &str, id: &str) -> Result<Option<Resol
     let mut inner = at;
     while let Some(outer) = frames.frames[inner].parent {
         let Some(holder) = frames.worlds.owner(&frames.frames[inner]) else { return Ok(None) };
-        let ask = format!("envfarm.outward({}, {}, {})", json!(holder), found.x, found.y);
-        let Some(outward) = frames.evaluate::<Option<Outward>>(&frames.frames[outer], &ask).await? else { return Ok(None) };
+        let ask = format!("outward({}, {}, {})", json!(holder), found.x, found.y);
+        let Some(outward) = frames.call::<Option<Outward>>(&frames.frames[outer], &ask).await? else { return Ok(None) };
         (found.x, found.y) = outward.point;
         found.covered_by = found.covered_by.or(outward.covered);
         inner = outer;

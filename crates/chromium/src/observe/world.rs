@@ -1,10 +1,14 @@
 //! The isolated worlds in which the helper script lives, one a frame, and the walk that gives elements their ids.
 //!
 //! A world is found again by the context id that the browser gave it; when its document is gone the call fails, and the
-//! world is made anew in the next document. The page's own scripts share the DOM with it, but no object.
+//! world is made anew in the next document. Context ids count from one in every process, so that of a page gone may name
+//! the page's own world in the next: navigations take it back, and the helper's name is a secret that no page has defined.
+//! The page's own scripts share the DOM with it, but no object.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,9 +17,14 @@ use serde_json::value::RawValue;
 
 use crate::cdp::{CdpError, Session};
 
-const HELPER: &str = include_str!("helper.js");
-/// Milliseconds that one script of ours may run in a page.
-const SCRIPT_LIMIT_MS: u32 = 5_000;
+/// Name of the helper in its world.
+static NAME: LazyLock<String> = LazyLock::new(|| format!("envfarm_{:016x}", RandomState::new().hash_one(0)));
+static HELPER: LazyLock<String> =
+    LazyLock::new(|| include_str!("helper.js").replace("globalThis.envfarm", &format!("globalThis.{}", *NAME)));
+/// How long one script of ours may run in a page.
+const SCRIPT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a frame may hold up what is seen of the page around it.
+const CHILD_LIMIT: Duration = Duration::from_secs(2);
 /// Handles of elements, released when the next one is asked for.
 const OBJECT_GROUP: &str = "envfarm";
 const EVALUATE: &str = "Runtime.evaluate";
@@ -23,7 +32,7 @@ const EVALUATE: &str = "Runtime.evaluate";
 /// Positions in document order of elements with a click handler set by script; only the page's own world sees those.
 const HANDLERS: &str = "(()=>{const r=[],a=document.querySelectorAll('*');for(let i=0;i<a.length;i++)\
     if(a[i].onclick&&!a[i].hasAttribute('onclick'))r.push(i);return r})()";
-const HANDLERS_LIMIT_MS: u32 = 200;
+const HANDLERS_LIMIT: Duration = Duration::from_millis(200);
 
 /// A frame of a page, and the session that serves it.
 #[derive(Clone)]
@@ -68,6 +77,13 @@ impl Worlds {
     fn update(&self, frame: &str, change: impl FnOnce(&mut World)) {
         let mut worlds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(worlds.entry(frame.to_owned()).or_default());
+    }
+
+    /// The frame shows another document, perhaps of another process.
+    pub fn forget(&self, frame: &str) {
+        if let Some(world) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(frame) {
+            world.context = None;
+        }
     }
 
     fn keep(&self, frames: &[FrameRef]) {
@@ -158,7 +174,22 @@ struct Exception {
     description: Option<String>,
 }
 
+/// What a script's value comes back as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum As {
+    Json,
+    /// What its promise resolves to.
+    Awaited,
+    Handle,
+}
+
 impl Evaluated {
+    /// Whether this was a world without the helper, which is then that of another document.
+    fn is_elsewhere(&self) -> bool {
+        let thrown = self.exception_details.as_ref().and_then(|t| t.exception.as_ref()).and_then(|e| e.description.as_ref());
+        thrown.is_some_and(|text| text.starts_with("ReferenceError") && text.contains(NAME.as_str()))
+    }
+
     fn ok(self) -> Result<Remote, CdpError> {
         match self.exception_details {
             None => Ok(self.result),
@@ -171,28 +202,43 @@ impl Evaluated {
 }
 
 impl FrameTable {
-    /// Evaluates `expression` in the helper's world of a frame; `envfarm` names the helper. The value as JSON.
+    /// Calls a function of the helper in a frame. The value as JSON.
+    pub async fn call<T: DeserializeOwned>(&self, frame: &FrameRef, call: &str) -> Result<T, CdpError> {
+        self.json(frame, &format!("{}.{call}", *NAME)).await
+    }
+
+    /// Evaluates an expression in the helper's world of a frame. The value as JSON.
     pub async fn evaluate<T: DeserializeOwned>(&self, frame: &FrameRef, expression: &str) -> Result<T, CdpError> {
-        let value = self.run(frame, expression, true).await?.value;
+        self.json(frame, &format!("({}, {expression})", *NAME)).await
+    }
+
+    async fn json<T: DeserializeOwned>(&self, frame: &FrameRef, expression: &str) -> Result<T, CdpError> {
+        let value = self.run(frame, expression, As::Json, SCRIPT_LIMIT).await?.value;
         let text = value.as_ref().map_or("null", |v| v.get());
         serde_json::from_str(text).map_err(|e| CdpError::Malformed { method: EVALUATE, reason: e.to_string() })
     }
 
-    /// Like [`Self::evaluate`], for an object: its handle, if there is one.
-    pub async fn evaluate_handle(&self, frame: &FrameRef, expression: &str) -> Result<Option<String>, CdpError> {
-        frame.session.notify("Runtime.releaseObjectGroup", json!({"objectGroup": OBJECT_GROUP}));
-        Ok(self.run(frame, expression, false).await?.object_id)
+    /// Like [`Self::evaluate`], and awaits a promise.
+    pub async fn wait_for(&self, frame: &FrameRef, expression: &str, limit: Duration) -> Result<(), CdpError> {
+        self.run(frame, &format!("({}, {expression})", *NAME), As::Awaited, limit).await.map(drop)
     }
 
-    async fn run(&self, frame: &FrameRef, expression: &str, by_value: bool) -> Result<Remote, CdpError> {
+    /// Like [`Self::call`], for an object: its handle, if there is one.
+    pub async fn call_for_handle(&self, frame: &FrameRef, call: &str) -> Result<Option<String>, CdpError> {
+        frame.session.notify("Runtime.releaseObjectGroup", json!({"objectGroup": OBJECT_GROUP}));
+        Ok(self.run(frame, &format!("{}.{call}", *NAME), As::Handle, SCRIPT_LIMIT).await?.object_id)
+    }
+
+    async fn run(&self, frame: &FrameRef, expression: &str, wanted: As, limit: Duration) -> Result<Remote, CdpError> {
         if let Some(context) = self.worlds.get(&frame.frame_id).context {
-            match evaluate_in(&frame.session, Some(context), expression, by_value, SCRIPT_LIMIT_MS).await {
-                Err(error) if error.is_gone() => self.worlds.update(&frame.frame_id, |w| w.context = None),
-                outcome => return outcome?.ok(),
+            match evaluate_in(&frame.session, Some(context), expression, wanted, limit).await {
+                Ok(there) if !there.is_elsewhere() => return there.ok(),
+                Err(error) if !error.is_gone() => return Err(error),
+                _ => self.worlds.forget(&frame.frame_id),
             }
         }
         let context = self.install(frame).await?;
-        evaluate_in(&frame.session, Some(context), expression, by_value, SCRIPT_LIMIT_MS).await?.ok()
+        evaluate_in(&frame.session, Some(context), expression, wanted, limit).await?.ok()
     }
 
     /// Puts the helper into the main frame ahead of its first use. A page that navigates meanwhile gets it later.
@@ -207,9 +253,9 @@ impl FrameTable {
     }
 
     async fn install(&self, frame: &FrameRef) -> Result<i64, CdpError> {
-        let params = json!({"frameId": frame.frame_id, "worldName": "envfarm"});
+        let params = json!({"frameId": frame.frame_id, "worldName": NAME.as_str()});
         let context = frame.session.call_as::<CreatedWorld>("Page.createIsolatedWorld", params).await?.execution_context_id;
-        evaluate_in(&frame.session, Some(context), HELPER, true, SCRIPT_LIMIT_MS).await?.ok()?;
+        evaluate_in(&frame.session, Some(context), &HELPER, As::Json, SCRIPT_LIMIT).await?.ok()?;
         self.worlds.update(&frame.frame_id, |w| w.context = Some(context));
         Ok(context)
     }
@@ -233,9 +279,9 @@ impl FrameTable {
             let marked = match frame.parent {
                 None => MarkedFrame { prefix: String::new(), walked: Some(self.walk(frame, "", None, spec).await?) },
                 Some(parent) => match self.mark_child(frame, parent, &done, spec).await {
-                    // A frame that vanished meanwhile is not part of this moment.
-                    Err(error) if error.is_gone() || matches!(error, CdpError::Malformed { .. }) => MarkedFrame::default(),
-                    outcome => outcome?,
+                    Err(error @ CdpError::Closed(_)) => return Err(error),
+                    // A frame that vanished meanwhile, or whose process hangs, is not part of this moment.
+                    outcome => outcome.unwrap_or_default(),
                 },
             };
             done.push(marked);
@@ -257,7 +303,9 @@ impl FrameTable {
             }
         };
         let Some((_, runs, clip)) = outer.frames.iter().find(|(f, ..)| *f == owner) else { return Ok(MarkedFrame::default()) };
-        let walked = if *runs { Some(self.walk(frame, &owner, *clip, spec).await?) } else { None };
+        let mut frame = frame.clone();
+        frame.session = frame.session.with_limit(CHILD_LIMIT);
+        let walked = if *runs { Some(self.walk(&frame, &owner, *clip, spec).await?) } else { None };
         Ok(MarkedFrame { prefix: owner, walked })
     }
 
@@ -287,15 +335,15 @@ impl FrameTable {
     async fn walk(&self, frame: &FrameRef, prefix: &str, clip: Option<[f64; 4]>, spec: WalkSpec) -> Result<Walked, CdpError> {
         let call = |handlers: &[u32]| {
             let arguments = json!([prefix, spec.geometry, spec.operable, handlers, clip]);
-            format!("envfarm.mark(...{arguments})")
+            format!("mark(...{arguments})")
         };
         if !spec.geometry && !spec.operable {
-            return self.evaluate(frame, &call(&[])).await;
+            return self.call(frame, &call(&[])).await;
         }
         // Hardly a page sets handlers as properties: ask at the same time, and walk again for those that do.
         let first = call(&[]);
-        let (walked, handlers) = futures::join!(self.evaluate(frame, &first), self.handlers(frame));
-        if handlers.is_empty() { walked } else { self.evaluate(frame, &call(&handlers)).await }
+        let (walked, handlers) = futures::join!(self.call(frame, &first), self.handlers(frame));
+        if handlers.is_empty() { walked } else { self.call(frame, &call(&handlers)).await }
     }
 
     async fn handlers(&self, frame: &FrameRef) -> Vec<u32> {
@@ -303,7 +351,7 @@ impl FrameTable {
         if frame.parent.is_some() {
             return Vec::new();
         }
-        let found = evaluate_in(&frame.session, None, HANDLERS, true, HANDLERS_LIMIT_MS).await.and_then(Evaluated::ok);
+        let found = evaluate_in(&frame.session, None, HANDLERS, As::Json, HANDLERS_LIMIT).await.and_then(Evaluated::ok);
         // The page's world is the page's to break: then no element counts as handled.
         found.ok().and_then(|r| r.value).and_then(|v| serde_json::from_str(v.get()).ok()).unwrap_or_default()
     }
@@ -311,7 +359,7 @@ impl FrameTable {
     /// Takes all ids back, so that an episode which starts in the same document counts from the start.
     pub async fn forget_marks(&self) -> Result<(), CdpError> {
         for frame in &self.frames {
-            self.evaluate::<serde::de::IgnoredAny>(frame, "envfarm.forget()").await?;
+            self.call::<serde::de::IgnoredAny>(frame, "forget()").await?;
             self.worlds.update(&frame.frame_id, |w| w.owner = None);
         }
         Ok(())
@@ -322,10 +370,14 @@ async fn evaluate_in(
     session: &Session,
     context: Option<i64>,
     expression: &str,
-    by_value: bool,
-    limit_ms: u32,
+    wanted: As,
+    limit: Duration,
 ) -> Result<Evaluated, CdpError> {
-    let mut params = json!({"expression": expression, "returnByValue": by_value, "timeout": limit_ms, "objectGroup": OBJECT_GROUP});
+    let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+    let mut params = json!({
+        "expression": expression, "returnByValue": wanted != As::Handle, "awaitPromise": wanted == As::Awaited,
+        "timeout": millis, "objectGroup": OBJECT_GROUP,
+    });
     if let Some(context) = context {
         params["contextId"] = context.into();
     }

@@ -33,7 +33,12 @@ impl Browser {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut ChromiumOptions)) -> Self {
-        let mut options = ChromiumOptions { settle_cap: Duration::from_secs(2), action_cap: Duration::from_secs(2), ..Default::default() };
+        let mut options = ChromiumOptions {
+            load_cap: Duration::from_secs(4),
+            settle_cap: Duration::from_secs(2),
+            action_cap: Duration::from_secs(2),
+            ..Default::default()
+        };
         change(&mut options);
         let backend = ChromiumBackend::new(options);
         let state = tempfile::tempdir().unwrap();
@@ -149,6 +154,13 @@ impl Site {
                 get(|| async { ([(header::CONTENT_DISPOSITION, "attachment; filename=\"a.bin\"")], vec![0u8; 64]).into_response() }),
             )
             .route("/never", get(std::future::pending::<Html<String>>))
+            .route(
+                "/slow",
+                get(|| async {
+                    tokio::time::sleep(Duration::from_millis(2500)).await;
+                    Html("<title>slow</title><p>at last".to_owned())
+                }),
+            )
             .route("/slow.js", get(std::future::pending::<Html<String>>))
             .fallback(move |uri: axum::http::Uri| async move { Html(page(uri.path(), port)) });
         let stop = CancellationToken::new();
@@ -215,6 +227,16 @@ fn page(path: &str, port: u16) -> String {
         "/plain" => "<p>plain</p>",
         "/late" => "<p id=p>early</p><button onclick=\"setTimeout(()=>{p.textContent='late'},0)\">go</button>",
         "/stuck" => "<p>stuck</p><script src=/slow.js></script>",
+        "/slowlink" => "<a href=/slow>slow</a>",
+        "/hung" => "<img src=/never><p id=p>hung</p><button onclick=\"p.textContent='pressed'\">press</button>",
+        "/spa" => "<p id=p>Loading</p><script>fetch('/plain').then(()=>setTimeout(()=>{p.textContent='Ready'},5))</script>",
+        "/scripted" => "<p>scripted</p><script>globalThis.envfarm={mark(){return{title:'spoofed'}}};n=1</script>",
+        "/nest" => &"<iframe src=/scripted></iframe>".repeat(6),
+        "/tampered" => {
+            "<p id=p>before</p><button onclick=\"c.port2.postMessage(0)\">go</button>
+             <script>c=new MessageChannel;n=0;c.port1.onmessage=()=>{p.textContent='n'+ ++n;if(n<500)c.port2.postMessage(0)};MutationObserver=class{observe(){}disconnect(){}};performance.now=()=>0</script>"
+        }
+        "/blink" => &format!("<script>onload=()=>setTimeout(close,20)</script>{}", "<a href=/plain>link</a> ".repeat(1500)),
         "/closer" => "<button onclick=\"window.close()\">close</button>",
         _ => "<p>nothing here</p>",
     };

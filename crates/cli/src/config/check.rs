@@ -136,9 +136,12 @@ fn limits(path: &str, environment: &Environment, found: &mut Findings) {
         found.add(format!("{path}.viewport"), format!("[{width}, {height}]: each must be 1 to 8192 CSS pixels"));
     }
     let chromium = environment.chromium.clone().unwrap_or_default();
-    for (key, span) in
-        [("settle_cap", chromium.settle_cap), ("action_cap", chromium.action_cap), ("launch_timeout", chromium.launch_timeout)]
-    {
+    for (key, span) in [
+        ("settle_cap", chromium.settle_cap),
+        ("action_cap", chromium.action_cap),
+        ("load_cap", chromium.load_cap),
+        ("launch_timeout", chromium.launch_timeout),
+    ] {
         found.positive(format!("{path}.chromium.{key}"), span.map_or(1, |span| span.0.as_millis()));
     }
 }

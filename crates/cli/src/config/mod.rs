@@ -250,6 +250,8 @@ pub struct Chromium {
     pub settle_cap: Option<Span>,
     /// Longest that an action itself may take.
     pub action_cap: Option<Span>,
+    /// Longest wait for a server to answer a navigation.
+    pub load_cap: Option<Span>,
     pub launch_timeout: Option<Span>,
     /// Folder whose files agents may upload, by name.
     pub uploads: Option<PathBuf>,

@@ -52,7 +52,7 @@ pub fn chromium(config: Option<&config::Chromium>) -> anyhow::Result<ChromiumOpt
         .into_os_string()
         .into_string()
         .map_err(|program| anyhow::anyhow!("the path of the browser, {}, is not UTF-8", program.display()))?;
-    let config::Chromium { args, settle_cap, action_cap, launch_timeout, uploads, site_isolation, .. } =
+    let config::Chromium { args, settle_cap, action_cap, load_cap, launch_timeout, uploads, site_isolation, .. } =
         config.cloned().unwrap_or_default();
     let default = ChromiumOptions::default();
     let or = |span: Option<Span>, default: Duration| span.map_or(default, |span| span.0);
@@ -61,6 +61,7 @@ pub fn chromium(config: Option<&config::Chromium>) -> anyhow::Result<ChromiumOpt
         extra_args: args,
         settle_cap: or(settle_cap, default.settle_cap),
         action_cap: or(action_cap, default.action_cap),
+        load_cap: or(load_cap, default.load_cap),
         launch_timeout: or(launch_timeout, default.launch_timeout),
         uploads,
         site_isolation: site_isolation.unwrap_or(default.site_isolation),
