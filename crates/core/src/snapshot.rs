@@ -27,8 +27,8 @@ pub struct Snapshot {
     pub level: SnapshotLevel,
     pub task_id: String,
     pub seed: u64,
-    /// Actions since the reset, in order.
-    pub actions: Vec<RecordedAction>,
+    /// Actions since the reset, in order; `None` where they were too many to be recorded, which only a replay minds.
+    pub actions: Option<Vec<RecordedAction>>,
     /// Fingerprint of the page (hex) when the snapshot was made; compared after a replay.
     pub fingerprint: String,
     /// The backend's state, for [`SnapshotLevel::Storage`].

@@ -204,10 +204,11 @@ impl Episode {
 
     /// Saves the episode to the store. The episode goes on, unless the sandbox broke (the second value is then false).
     pub async fn snapshot(&mut self, env: &Env, store: &SnapshotStore, level: SnapshotLevel) -> (Result<SnapshotInfo, Failure>, bool) {
-        let Some(actions) = self.recording.clone() else {
+        let actions = self.recording.clone();
+        if actions.is_none() && level == SnapshotLevel::Replay {
             let reason = format!("the episode is too long to be recorded: over {RECORDED_ACTIONS} actions or {RECORDED_BYTES} bytes");
             return (Err(Failure::new(FailureCode::Unsupported, reason)), true);
-        };
+        }
         let (fingerprint, state) = match self.saved(level).await {
             Ok(saved) => saved,
             Err(error) => {
@@ -219,7 +220,7 @@ impl Episode {
             Ok(id) => id,
             Err(failure) => return (Err(failure), true),
         };
-        let recorded: usize = actions.iter().map(|recorded| recorded.text.len() + size_of::<RecordedAction>()).sum();
+        let recorded: usize = actions.iter().flatten().map(|recorded| recorded.text.len() + size_of::<RecordedAction>()).sum();
         let info = SnapshotInfo {
             id,
             environment: env.spec.name.clone(),
@@ -253,8 +254,8 @@ impl Episode {
     /// Goes on where a snapshot was made: its steps count, its actions are part of the recording, its words are repeated.
     pub fn continue_from(&mut self, stored: &Stored) {
         self.steps = stored.info.step;
-        self.recorded_bytes = stored.snapshot.actions.iter().map(|recorded| recorded.text.len()).sum();
-        self.recording = Some(stored.snapshot.actions.clone());
+        self.recorded_bytes = stored.snapshot.actions.iter().flatten().map(|recorded| recorded.text.len()).sum();
+        self.recording.clone_from(&stored.snapshot.actions);
         self.request.context = stored.context.clone();
     }
 

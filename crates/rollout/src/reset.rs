@@ -195,7 +195,8 @@ async fn put_back(stored: &Stored, episode: &mut Episode) -> Result<(), BackendE
         match stored.info.level {
             SnapshotLevel::Storage => sandbox.restore_state(&stored.snapshot.state).await,
             SnapshotLevel::Replay => {
-                for recorded in &stored.snapshot.actions {
+                let actions = stored.snapshot.actions.as_deref().unwrap_or_default();
+                for recorded in actions {
                     sandbox.act(&recorded.action).await?;
                     sandbox.rest().await?;
                 }
@@ -203,7 +204,7 @@ async fn put_back(stored: &Stored, episode: &mut Episode) -> Result<(), BackendE
                 if found == stored.snapshot.fingerprint {
                     return Ok(());
                 }
-                let actions = stored.snapshot.actions.len();
+                let actions = actions.len();
                 let recorded = &stored.snapshot.fingerprint;
                 Err(BackendError::Diverged(format!("after {actions} actions the fingerprint is {found}, recorded was {recorded}")))
             }

@@ -31,7 +31,7 @@ pub struct Site {
 
 struct Folder {
     root: PathBuf,
-    cache: RwLock<HashMap<String, Bytes>>,
+    cache: RwLock<HashMap<PathBuf, Bytes>>,
 }
 
 impl Site {
@@ -68,16 +68,15 @@ async fn serve(State(folder): State<Arc<Folder>>, uri: Uri) -> Response {
 
 impl Folder {
     async fn read(&self, path: &str) -> Option<Bytes> {
-        if let Some(body) = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+        // One file has one entry, however a page writes its path.
+        let relative = Path::new(path.strip_prefix('/')?).components().map(|c| matches!(c, Component::Normal(_)).then_some(c));
+        let relative: PathBuf = relative.collect::<Option<_>>()?;
+        if let Some(body) = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(&relative) {
             return Some(body.clone());
         }
-        let relative = Path::new(path.strip_prefix('/')?);
-        if !relative.components().all(|c| matches!(c, Component::Normal(_))) {
-            return None;
-        }
-        let body = Bytes::from(tokio::fs::read(self.root.join(relative)).await.ok()?);
+        let body = Bytes::from(tokio::fs::read(self.root.join(&relative)).await.ok()?);
         if body.len() <= MAX_CACHED_BYTES {
-            self.cache.write().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), body.clone());
+            self.cache.write().unwrap_or_else(PoisonError::into_inner).insert(relative, body.clone());
         }
         Some(body)
     }
@@ -133,6 +132,10 @@ mod tests {
         std::fs::write(root.join("page one.html"), "page").unwrap();
         let folder = Folder { root, cache: RwLock::default() };
         assert_eq!(folder.read(&percent_decode("/page%20one.html")).await.unwrap(), "page");
+        for path in ["/./page one.html", "/page one.html/", "/.//page one.html"] {
+            folder.read(path).await;
+        }
+        assert_eq!(folder.cache.read().unwrap().len(), 1, "one file is kept once, whatever it is called");
         for path in ["/../secret.txt", "/%2e%2e/secret.txt", "//../secret.txt", "/a/../../secret.txt", "secret.txt", "/", ""] {
             assert!(folder.read(&percent_decode(path)).await.is_none(), "{path}");
         }

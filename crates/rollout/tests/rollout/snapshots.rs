@@ -106,3 +106,20 @@ async fn the_bytes_of_all_snapshots_are_bounded() {
     assert_eq!(failure(&full).code, FailureCode::NoCapacity);
     assert!(failure(&full).reason.contains("50 left of 150"), "{}", failure(&full).reason);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_episode_too_long_to_be_played_again_can_still_be_stored() {
+    let bench = Bench::new();
+    let mut client = bench.client(2);
+    client.reset(0, "open").await;
+    for _ in 0..3 {
+        client.run(0, say(&"a".repeat(500_000))).await;
+    }
+    let refused = client.run(0, Op::Snapshot(SnapshotLevel::Replay)).await;
+    assert_eq!((failure(&refused).code, refused.state), (FailureCode::Unsupported, SlotState::Running));
+    let info = snapshot(&mut client, 0, SnapshotLevel::Storage).await;
+    let fork = client.run(1, from_snapshot(&info.id)).await;
+    assert_eq!(report(&fork).strategy, ResetStrategy::Storage);
+    let refused = client.run(1, Op::Snapshot(SnapshotLevel::Replay)).await;
+    assert_eq!(failure(&refused).code, FailureCode::Unsupported, "nor can what goes on from it");
+}

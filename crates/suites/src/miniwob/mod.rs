@@ -17,8 +17,9 @@ use crate::site::{BLANK, Site};
 
 /// CSS pixels; BrowserGym's variant of the tasks uses the same.
 pub const VIEWPORT: (u32, u32) = (332, 214);
-/// The page's own clock must not end an episode: limits are the farm's. BrowserGym's value.
-const PAGE_TIME_LIMIT_MS: u32 = 1_000_000;
+/// The page's own clock must not end an episode: limits are the farm's, and the page may have been prepared long before its
+/// episode. The longest that a page's timer can wait.
+const PAGE_TIME_LIMIT_MS: u32 = i32::MAX as u32;
 
 const START: &str = include_str!("start.js");
 /// Raw reward and whether the task is over; `null` if this is no task page any more.
