@@ -11,12 +11,16 @@ from typing import Any
 
 from envfarm._names import numbers
 from envfarm._proto import envfarm_pb2 as pb
+from envfarm.errors import FarmError, FarmUnavailable
 from envfarm.observations import parse_specs
 from envfarm.outcome import Outcome, Snapshot, snapshot_id
 
-_DIALECTS = numbers(pb.Dialect, "DIALECT_")
+#: What the farm takes of one action's text, in bytes of UTF-8.
+MAX_TEXT_BYTES = 1 << 20
+
+DIALECTS = numbers(pb.Dialect, "DIALECT_")
 _LEVELS = numbers(pb.SnapshotLevel, "SNAPSHOT_LEVEL_")
-_MODES = numbers(pb.ResetMode, "RESET_MODE_")
+MODES = numbers(pb.ResetMode, "RESET_MODE_")
 
 
 class Book:
@@ -33,6 +37,8 @@ class Book:
         self._queued: list[pb.Command] = []
         self._next_id = 1
         self._arrived: list[Outcome] = []
+        #: Why this session is of no use any more; every call raises it.
+        self._fatal: FarmError | None = None
         #: Commands that have no outcome yet.
         self.in_flight = 0
         #: True once the farm said that it stops: it starts no new episodes.
@@ -61,13 +67,13 @@ class Book:
         if (task is None) == (snapshot is None):
             raise ValueError("reset takes either a task or a snapshot")
         reset = pb.Reset(
-            mode=_choice(_MODES, "mode", mode) if mode else pb.RESET_MODE_UNSPECIFIED,
+            mode=choice(MODES, "mode", mode) if mode else pb.RESET_MODE_UNSPECIFIED,
             step_limit=step_limit or 0,
-            time_limit_ms=_milliseconds("time_limit", time_limit) if time_limit is not None else 0,
+            time_limit_ms=milliseconds("time_limit", time_limit) if time_limit is not None else 0,
         )
         if snapshot is not None:
             reset.snapshot_id = snapshot_id(snapshot)
-        else:
+        elif task is not None:
             reset.task.task_id = task
             reset.task.seed = seed
         return self._queue(self._command(slot, timeout, observations, reset=reset))
@@ -81,11 +87,14 @@ class Book:
         timeout: float | None = None,
         observations: Iterable[str] | None = None,
     ) -> int:
-        """Queues one action: text in a dialect (browsergym, webarena, autowebglm, webrl) or a typed `envfarm.Action`."""
+        """Queues one action: text in a dialect (browsergym, webarena, autowebglm, webrl) or a typed `envfarm.Action`.
+
+        A text with lone surrogates, or beyond what the farm takes (1 MiB), is sent as `sendable` says.
+        """
         if isinstance(action, str):
-            text = pb.ActionText(text=action)
+            text = pb.ActionText(text=sendable(action))
             if dialect is not None:
-                text.dialect = _choice(_DIALECTS, "dialect", dialect)
+                text.dialect = choice(DIALECTS, "dialect", dialect)
             step = pb.Step(text=text)
         else:
             step = pb.Step(typed=action)
@@ -99,7 +108,7 @@ class Book:
         """Queues a snapshot, by "replay" (task, seed and actions, played again and compared) or of the "storage" (cookies,
         stored data, open tabs). Its outcome carries the snapshot that `reset` takes.
         """
-        snapshot = pb.Snapshot(level=_choice(_LEVELS, "level", level))
+        snapshot = pb.Snapshot(level=choice(_LEVELS, "level", level))
         return self._queue(self._command(slot, timeout, None, snapshot=snapshot))
 
     def prepare(self, slot: int, task: str, seed: int = 0, *, timeout: float | None = None) -> int:
@@ -123,6 +132,7 @@ class Book:
         snapshot: pb.Snapshot | None = None,
         prepare: pb.Prepare | None = None,
     ) -> pb.Command:
+        self._check()
         if not 0 <= slot < self.slots:
             raise IndexError(f"slot {slot} is not one of the {self.slots} of this lease")
         command = pb.Command(
@@ -130,7 +140,7 @@ class Book:
             slot=slot,
             expected_episode=self._episode[slot],
             expected_step=self._step[slot],
-            timeout_ms=_milliseconds("timeout", self._timeout if timeout is None else timeout),
+            timeout_ms=milliseconds("timeout", self._timeout if timeout is None else timeout),
             observations=None if observations is None else parse_specs(observations),
             reset=reset,
             step=step,
@@ -149,6 +159,17 @@ class Book:
         self._queued.append(command)
         self.in_flight += 1
         return command.request_id
+
+    # ---- Its end --------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Raises what ended this session, if anything has."""
+        if self._fatal is not None:
+            raise self._fatal.with_traceback(None)
+
+    def _end(self, error: FarmError | None = None) -> None:
+        """Ends this session, by an error or because it was closed. The first end is the one that is told."""
+        self._fatal = self._fatal or error or FarmUnavailable("this session is closed")
 
     # ---- The stream -----------------------------------------------------------------------------------------------
 
@@ -204,14 +225,26 @@ class Book:
         return self._episode[slot], self._step[slot]
 
 
-def _milliseconds(what: str, seconds: float) -> int:
-    milliseconds = round(seconds * 1000)
-    if not 0 < milliseconds < 2**32:
+def sendable(text: str) -> str:
+    """An action's text as the farm can take it.
+
+    Lone surrogates, which UTF-8 has not, become question marks. In place of a text that is too long goes a remark that no
+    dialect reads as an action, so that the step answers a parse error; a part of the text might do a part of what it says.
+    """
+    data = text.encode(errors="replace")
+    if len(data) > MAX_TEXT_BYTES:
+        return f"A text of {len(data)} bytes is no action: at most {MAX_TEXT_BYTES} are read."
+    return data.decode()
+
+
+def milliseconds(what: str, seconds: float) -> int:
+    rounded = round(seconds * 1000)
+    if not 0 < rounded < 2**32:
         raise ValueError(f"{what} must be more than 0 and less than 2**32 milliseconds, not {seconds} s")
-    return milliseconds
+    return rounded
 
 
-def _choice(table: dict[str, Any], what: str, name: str) -> Any:
+def choice(table: dict[str, Any], what: str, name: str) -> Any:
     if name not in table:
         raise ValueError(f"{what} {name!r} is not one of {', '.join(table)}")
     return table[name]

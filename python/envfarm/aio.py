@@ -168,6 +168,7 @@ class AsyncSession(Book):
 
     async def flush(self) -> None:
         """As `envfarm.Session.flush`."""
+        self._check()
         commands = self._take_queued()
         if commands:
             await self._send(pb.RolloutRequest(commands=pb.CommandBatch(commands=commands)))
@@ -195,6 +196,10 @@ class AsyncSession(Book):
 
     async def close(self) -> None:
         """Detaches. The lease and its episodes go on."""
+        self._end()
+        await self._detach()
+
+    async def _detach(self) -> None:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -210,10 +215,17 @@ class AsyncSession(Book):
         await self.close()
 
     async def _take_in(self, received: pb.RolloutResponse | FarmError) -> None:
-        if isinstance(received, FarmError):
-            await self._reattach(received)
-        else:
+        if not isinstance(received, FarmError):
             self._take(received)
+            return
+        try:
+            await self._reattach(received)
+        except FarmError as error:
+            self._end(error)
+            raise
+        except BaseException:
+            self._inbox.put_nowait(received)  # cancelled: the next call tries again
+            raise
 
     async def _send(self, request: pb.RolloutRequest) -> None:
         # A broken stream is noticed, and mended, where it is read; what was sent into it is then sent again.
@@ -230,14 +242,14 @@ class AsyncSession(Book):
         except asyncio.TimeoutError:
             first = FarmUnavailable("the farm did not answer Attach within 20 s")
         if isinstance(first, FarmError):
-            await self.close()
+            await self._detach()
             raise first
         again = self._attached(first.attached.slots)
         if again:
             await self._send(pb.RolloutRequest(commands=pb.CommandBatch(commands=again)))
 
     async def _reattach(self, cause: FarmError) -> None:
-        await self.close()
+        await self._detach()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + REATTACH_SECONDS
         pause = 0.05

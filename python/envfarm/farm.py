@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -60,6 +61,7 @@ class Farm:
         #: Says how a launched farm ended, once it has; a farm of somebody else's says nothing.
         self.ended: Callable[[], str | None] = lambda: None
         self._on_close: list[Callable[[], None]] = []
+        self._process = os.getpid()
         self.closed = False
 
     def environments(self) -> list[pb.Environment]:
@@ -113,6 +115,7 @@ class Farm:
         """One unary call by name, with this farm's token; gRPC errors become those of `envfarm.errors`."""
         if self.closed:
             raise FarmUnavailable("this connection is closed")
+        self.check_process()
         ended = self.ended()
         if ended is not None:
             raise FarmUnavailable(ended)
@@ -121,15 +124,29 @@ class Farm:
         except grpc.RpcError as error:
             raise _wire.error(error.code(), error.details(), of_lease=of_lease) from None
 
+    def is_here(self) -> bool:
+        """False in a process forked from the one that made this connection."""
+        return self._process == os.getpid()
+
+    def check_process(self) -> None:
+        """Raises FarmUnavailable in a process forked from the one that made this connection."""
+        if not self.is_here():
+            raise FarmUnavailable(
+                f"this farm was opened in another process: connect({self.address!r}) here, and start workers with spawn or "
+                "forkserver, since gRPC does not survive a fork once it was used"
+            )
+
     def on_close(self, callback: Callable[[], None]) -> None:
         """Has `callback` called once when the farm is closed; the last one given is called first."""
         self._on_close.append(callback)
 
     def close(self) -> None:
-        """Ends the connection, and the farm itself if `launch` started it."""
+        """Ends the connection, and the farm itself if `launch` started it. In a forked process both stay as they are."""
         if self.closed:
             return
         self.closed = True
+        if not self.is_here():
+            return
         try:
             for callback in reversed(self._on_close):
                 callback()

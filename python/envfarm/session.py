@@ -42,11 +42,11 @@ class Session(Book):
         super().__init__(slots, timeout)
         self._farm = farm
         self._attach = pb.Attach(lease_id=lease_id, observations=parse_specs(observations))
-        self._closed = False
         self._stream = self._open()
 
     def flush(self) -> None:
         """Sends what is queued, without waiting for anything."""
+        self._check()
         commands = self._take_queued()
         if commands:
             self._stream.send(pb.RolloutRequest(commands=pb.CommandBatch(commands=commands)))
@@ -56,6 +56,8 @@ class Session(Book):
 
         Never waits for more than is in flight, and returns fewer, perhaps none, after `timeout` seconds. Since every
         command has its own deadline at the farm, none at all means that the farm is slow to answer, not that a page is.
+
+        Raises FarmUnavailable, LeaseLost or SessionReplaced when the session has ended, and from then on at every call.
         """
         self.flush()
         deadline = time.monotonic() + timeout
@@ -79,8 +81,8 @@ class Session(Book):
 
     def close(self) -> None:
         """Detaches. The lease and its episodes go on."""
-        if not self._closed:
-            self._closed = True
+        self._end()
+        if self._farm.is_here():
             self._stream.close()
 
     def __enter__(self) -> Self:
@@ -89,13 +91,25 @@ class Session(Book):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _check(self) -> None:
+        super()._check()
+        self._farm.check_process()
+
     def _take_in(self, received: pb.RolloutResponse | FarmError) -> None:
-        if isinstance(received, FarmError):
-            self._reattach(received)
-        else:
+        if not isinstance(received, FarmError):
             self._take(received)
+            return
+        try:
+            self._reattach(received)
+        except FarmError as error:
+            self._end(error)
+            raise
+        except BaseException:
+            self._stream.inbox.put(received)  # interrupted: the next call tries again
+            raise
 
     def _open(self) -> _Stream:
+        self._farm.check_process()
         stream = _Stream(self._farm, self._attach)
         try:
             attached = stream.attached()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import string
 from typing import Any
 
 import gymnasium as gym
 
 _SAMPLED = frozenset(string.printable) - frozenset("\t\n\r\x0b\x0c")
+
+
+def scaled_pixels(pixels: int, scale: float) -> int:
+    """Height or width of a picture taken at a scale. A half is rounded up, as the farm does; Python's `round` goes to even."""
+    return math.floor(pixels * scale + 0.5)
 
 
 class Unicode(gym.spaces.Text):

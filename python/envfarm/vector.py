@@ -5,26 +5,30 @@ task and seed in a fresh sandbox and the actions of the episode are played again
 the action that failed is taken and its true transition is returned, as if nothing had happened but time. Only if the
 episode cannot be brought back does the slot restart it: the step returns the episode's first observation, and
 `infos["restarted"]` marks that it is no transition and is to be left out of learning, as Gymnasium's own next-step resets
-are. Either way `infos["failure"]` says what broke. A failure is never a reward and never ends an episode.
+are. An action that used up the whole time of its step is never taken again: there too the episode restarts. Either way
+`infos["failure"]` says what broke. A failure is never a reward and never ends an episode.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from numpy.typing import NDArray
 
+from envfarm._book import DIALECTS, MODES, choice, milliseconds
 from envfarm.errors import CommandFailed, FarmUnavailable
 from envfarm.farm import Farm
 from envfarm.launch import launch
 from envfarm.observations import JSON_KINDS, KIND_NAMES, PICTURES, Observations, parse_specs
 from envfarm.outcome import Failure, Outcome, Transition
-from envfarm.spaces import Json, Unicode
+from envfarm.spaces import Json, Unicode, scaled_pixels
 
 #: Draws the task id and seed of one slot's next episode from that slot's generator.
 Curriculum = Callable[[np.random.Generator], tuple[str, int]]
@@ -77,30 +81,27 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
     ) -> None:
         if on_failure not in ("retry", "raise"):
             raise ValueError(f"on_failure must be 'retry' or 'raise', not {on_failure!r}")
-        observations = list(observations)
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        _check_episodes(dialect, reset_mode, step_limit, time_limit, step_timeout, reset_timeout)
+        observations = observations if isinstance(observations, str) else list(observations)
         specs = parse_specs(observations).specs
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
-        self._owned = launch() if farm is None else None
-        self._farm = farm or self._owned
-        assert self._farm is not None
-        try:
-            about = self._farm.environment(environment)
-            if tasks is None:
-                tasks = [task.id for task in self._farm.tasks(environment)]
-            self._tasks = list(tasks)
-            self._lease = self._farm.acquire(environment, slots=num_envs)
-            self._session = self._lease.session(observations=observations, timeout=step_timeout)
-        except BaseException:
-            if self._owned is not None:
-                self._owned.close()
-            raise
+        with contextlib.ExitStack() as held:
+            farm = farm or held.enter_context(launch())
+            about = farm.environment(environment)
+            self._known = [task.id for task in farm.tasks(environment)]
+            self._tasks = self._known if tasks is None else _chosen(tasks, self._known, environment)
+            lease = held.enter_context(farm.acquire(environment, slots=num_envs))
+            self._session = held.enter_context(lease.session(observations=observations, timeout=step_timeout))
+            self._held = held.pop_all()
 
         def space(kind: str, scale: float) -> gym.Space[Any]:
             if kind in PICTURES:
                 size = (about.viewport_height, about.viewport_width)
-                height, width = (round(pixels * (scale or 1.0)) for pixels in size)
+                height, width = (scaled_pixels(pixels, scale or 1.0) for pixels in size)
                 return gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
             return Json() if kind in JSON_KINDS else Unicode(_MAX_TEXT_CHARACTERS)
 
@@ -136,8 +137,16 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
         """Starts new episodes, in all slots or where `options["reset_mask"]` is true.
 
         The same seed gives the same sequence of tasks and task seeds in every slot; slot i takes `seed + i`.
+        `options["tasks"]`, a pair of task id and seed for each environment, says which episodes start instead; those after
+        them are drawn again.
         """
-        mask = (options or {}).get("reset_mask")
+        self._check_open()
+        options = options or {}
+        unknown = options.keys() - {"reset_mask", "tasks"}
+        if unknown:
+            raise ValueError(f"unknown options {', '.join(sorted(map(repr, unknown)))}; there are 'reset_mask' and 'tasks'")
+        mask = options.get("reset_mask")
+        given = self._pairs(options["tasks"]) if options.get("tasks") is not None else None
         chosen = range(self.num_envs) if mask is None else [int(i) for i in np.flatnonzero(self._checked(mask))]
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
         if seeds is not None and len(seeds) != self.num_envs:
@@ -148,7 +157,7 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
             if seeds is not None and seeds[i] is not None:
                 self._slots[i].rng = np.random.default_rng(seeds[i])
                 self._slots[i].following = None
-            self._begin(i)
+            self._begin(i, given[i] if given is not None else None)
         infos: dict[str, Any] = {}
         for i, transition in self._run(chosen)[0].items():
             infos = self._add_info(infos, self._take(i, transition), i)
@@ -163,6 +172,7 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
         `observation_error`, `failure` and `restarted` (see the module's text). Raises CommandFailed if the farm refuses a
         command, keeps failing, or fails at all with `on_failure="raise"`; `reset` then starts over.
         """
+        self._check_open()
         actions = list(actions)
         if len(actions) != self.num_envs:
             raise ValueError(f"{len(actions)} actions for {self.num_envs} environments")
@@ -192,21 +202,23 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
         return self._batched(), rewards, terminated, truncated, infos
 
     def close_extras(self, **_: Any) -> None:
-        self._session.close()
-        self._lease.__exit__(None, None, None)
-        if self._owned is not None:
-            self._owned.close()
+        self._held.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError("this environment is closed")
 
     # ---- Episodes -------------------------------------------------------------------------------------------------
 
     def _uniform(self, rng: np.random.Generator) -> tuple[str, int]:
         return self._tasks[int(rng.integers(len(self._tasks)))], int(rng.integers(2**31))
 
-    def _begin(self, i: int) -> None:
-        """Queues the start of the slot's next episode."""
+    def _begin(self, i: int, task: tuple[str, int] | None = None) -> None:
+        """Queues the start of the slot's next episode, which is drawn if it is not given."""
         slot = self._slots[i]
-        slot.task = slot.following or self._curriculum(slot.rng)
-        slot.following = None
+        if task is None:
+            task, slot.following = slot.following or self._curriculum(slot.rng), None
+        slot.task = task
         slot.actions = []
         slot.tries, slot.failure, slot.restarted = 0, None, False
         self._restart(i)
@@ -214,9 +226,9 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
     def _act(self, i: int, action: str) -> None:
         """Queues one more action of the slot's episode."""
         slot = self._slots[i]
+        self._send(i, action)
         slot.actions.append(action)
         slot.tries, slot.failure, slot.restarted = 0, None, False
-        self._play(i)
 
     def _restart(self, i: int) -> None:
         slot = self._slots[i]
@@ -224,9 +236,9 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
         task, seed = slot.task
         slot.request = self._session.reset(i, task=task, seed=seed, **self._reset_options)
 
-    def _play(self, i: int) -> None:
+    def _send(self, i: int, action: str) -> None:
         slot = self._slots[i]
-        slot.request = self._session.step(i, slot.actions[slot.played], dialect=self._dialect)
+        slot.request = self._session.step(i, action, dialect=self._dialect)
         slot.played += 1
 
     def _run(
@@ -292,14 +304,17 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
                 slot.restarted = True
             self._restart(i)
         else:
-            self._play(i)
+            self._send(i, slot.actions[slot.played])
         return None
 
     def _recover(self, i: int, failure: Failure) -> None:
         slot = self._slots[i]
         slot.failure = str(failure)
         slot.tries += 1
-        if not (self._retry and failure.retryable) or slot.tries >= _ATTEMPTS:
+        if self._retry and slot.played and _took_too_long(failure):
+            slot.actions = []
+            slot.restarted = True
+        elif not (self._retry and failure.retryable) or slot.tries >= _ATTEMPTS:
             slot.done = True
             raise CommandFailed(failure, i)
         self._restart(i)
@@ -333,6 +348,18 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
         self._obs[i] = values
         return info
 
+    def _pairs(self, tasks: Any) -> list[tuple[str, int]]:
+        """The task and seed of each environment, as `reset` was given them."""
+        pairs = list(tasks)
+        if len(pairs) != self.num_envs:
+            raise ValueError(f"options['tasks'] has {len(pairs)} pairs for {self.num_envs} environments")
+        for pair in pairs:
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and _is_seed(pair[1])):
+                raise ValueError(f"options['tasks'] wants pairs of a task id and a seed (0 to 2**64 - 1), not {pair!r}")
+            if pair[0] not in self._known:
+                raise ValueError(f"options['tasks']: the farm has no task {pair[0]!r}")
+        return [(task, int(seed)) for task, seed in pairs]
+
     def _batched(self) -> dict[str, Any]:
         out: Any = create_empty_array(self.single_observation_space, n=self.num_envs, fn=np.empty)
         batch: Any = concatenate(self.single_observation_space, self._obs, out)
@@ -342,6 +369,49 @@ class FarmVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
         if not isinstance(mask, np.ndarray) or mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise ValueError(f"reset_mask must be a bool array of shape ({self.num_envs},) with at least one True")
         return mask
+
+
+def _is_seed(seed: Any) -> bool:
+    return isinstance(seed, (int, np.integer)) and 0 <= int(seed) < 2**64
+
+
+def _chosen(tasks: Iterable[str], known: Sequence[str], environment: str) -> list[str]:
+    """The tasks to draw from, each of which must be known."""
+    if isinstance(tasks, str):
+        raise ValueError(f"tasks must be a list of task ids, such as [{tasks!r}], not one string")
+    chosen = list(tasks)
+    if not chosen:
+        raise ValueError("tasks must have at least one task id")
+    missing = sorted({repr(task) for task in chosen if task not in known})
+    if missing:
+        raise ValueError(f"environment {environment!r} has no tasks {', '.join(missing)}; `farm.tasks` lists those it has")
+    return chosen
+
+
+def _check_episodes(
+    dialect: str | None,
+    reset_mode: str | None,
+    step_limit: int | None,
+    time_limit: float | None,
+    step_timeout: float,
+    reset_timeout: float,
+) -> None:
+    """Raises ValueError for what every reset or step would be refused for."""
+    if dialect is not None:
+        choice(DIALECTS, "dialect", dialect)
+    if reset_mode is not None:
+        choice(MODES, "reset_mode", reset_mode)
+    if step_limit is not None and not 0 < step_limit < 2**32:
+        raise ValueError(f"step_limit must be more than 0 and less than 2**32, not {step_limit}")
+    if time_limit is not None:
+        milliseconds("time_limit", time_limit)
+    milliseconds("step_timeout", step_timeout)
+    milliseconds("reset_timeout", reset_timeout)
+
+
+def _took_too_long(failure: Failure) -> bool:
+    """Whether an action used up the time of its step. One that only waited for its turn has not begun."""
+    return failure.code == "deadline_exceeded" and failure.action_may_have_applied
 
 
 def _nothing(space: gym.Space[Any]) -> Any:
@@ -402,6 +472,9 @@ def make_vec(
     prepare         readies every slot's next episode ahead, for a second sandbox's memory a slot
     step_limit, time_limit, reset_mode    of every episode, as in `Session.reset`
     step_timeout, reset_timeout           seconds
+
+    `env.reset(options={"tasks": [(id, seed), ...]})`, one pair for each environment, plays exactly those: an evaluation set,
+    or a group of rollouts of one task. What cannot be is a ValueError here, not at the first reset.
     """
     return FarmVectorEnv(
         environment,

@@ -75,3 +75,48 @@ def test_a_lease_is_renewed(fake_farm: Make) -> None:
             assert await asyncio.to_thread(farm.renewed.wait, 10)
 
     asyncio.run(play())
+
+
+def test_a_session_that_ended_or_was_closed_says_so_at_every_call(fake_farm: Make) -> None:
+    farm, client = fake_farm()
+
+    async def play() -> None:
+        async with await envfarm.aio.connect(client.address) as connected, await connected.acquire("counter", slots=1) as lease:
+            session = await lease.session()
+            await session.close()
+            for call in (session.recv, session.flush, lambda: session.cancel(0)):
+                with pytest.raises(envfarm.FarmUnavailable, match="session is closed"):
+                    await call()
+            with pytest.raises(envfarm.FarmUnavailable, match="session is closed"):
+                session.reset(0, task="task-0")
+            assert farm.attachments == 1
+            async with await lease.session() as session:
+                farm.leases.clear()
+                farm.drop_after = 0
+                session.reset(0, task="task-0")
+                for _ in range(3):
+                    with pytest.raises(envfarm.LeaseLost):
+                        await session.recv()
+
+    asyncio.run(play())
+
+
+def test_a_cancelled_attach_is_tried_again(fake_farm: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    farm, client = fake_farm()
+
+    async def play() -> None:
+        async with (
+            await envfarm.aio.connect(client.address) as connected,
+            await connected.acquire("counter", slots=1) as lease,
+            await lease.session() as session,
+        ):
+            farm.drop_after = 0
+            session.reset(0, task="task-0")
+            with monkeypatch.context() as patched:
+                patched.setattr(session, "_open", lambda: asyncio.sleep(60))
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(session.recv(), 1)
+            (outcome,) = await session.recv()
+            assert outcome.transition is not None and outcome.replayed
+
+    asyncio.run(play())

@@ -61,6 +61,16 @@ def test_what_is_wrong_with_a_command_is_its_outcome_and_the_stream_goes_on(farm
         assert outcome.transition.action_result.status == "parse_error" and outcome.transition.action_result.error
 
 
+@pytest.mark.parametrize("dialect", ["browsergym", "webarena", "autowebglm", "webrl"])
+def test_a_text_that_is_too_long_is_an_action_error_in_every_dialect(farm: envfarm.Farm, dialect: str) -> None:
+    with farm.acquire("null", slots=1) as lease, lease.session() as session:
+        session.reset(0, task="noop")
+        session.recv()
+        session.step(0, "x" * (1 << 20) + "x", dialect=dialect)
+        (outcome,) = session.recv()
+        assert outcome.failure is None and outcome.transition.action_result.status == "parse_error"
+
+
 def test_one_snapshot_starts_many_slots(farm: envfarm.Farm) -> None:
     with farm.acquire("null", slots=4) as lease, lease.session() as session:
         session.reset(0, task="ten-steps", seed=3)

@@ -44,7 +44,7 @@ def test_pages_are_played_and_the_same_seed_shows_the_same_pages(farm: envfarm.F
     env.close()
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.5])
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.5])
 def test_a_scaled_picture_fits_the_space(farm: envfarm.Farm, scale: float) -> None:
     env = envfarm.make_vec(
         "miniwob", tasks=["click-test"], num_envs=1, farm=farm, observations=[f"screenshot:jpeg@{scale}"], prepare=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,3 +240,89 @@ def test_tls_checks_the_certificate_and_then_carries_a_session(tmp_path: Path) -
 def test_nobody_there_is_said_within_the_timeout() -> None:
     with pytest.raises(envfarm.FarmUnavailable, match="no farm answered"):
         envfarm.connect("127.0.0.1:1", timeout=0.3)
+
+
+def test_an_action_that_no_farm_can_take_is_an_action_error(fake_farm: Make) -> None:
+    farm, client = fake_farm()
+    with client.acquire("counter", slots=1) as lease, lease.session() as session:
+        start(session)
+        for text in ("fill('1', '\ud800')", "é" * (1 << 20), "inc"):
+            session.step(0, text)
+            (outcome,) = session.recv()
+            assert outcome.transition is not None
+    broken, long, good = (command.step.text.text for command in farm.commands[-3:])
+    assert broken == "fill('1', '?')" and good == "inc"
+    assert long == f"A text of {2 << 20} bytes is no action: at most {1 << 20} are read."
+
+
+def test_a_session_that_ended_says_why_at_every_call(fake_farm: Make) -> None:
+    farm, client = fake_farm()
+    with client.acquire("counter", slots=1) as lease, lease.session() as session:
+        start(session)
+        farm.leases.clear()
+        farm.drop_after = 0
+        session.step(0, "inc")
+        for call in (session.recv, session.recv, session.flush, lambda: session.reset(0, task="task-0"), session.recv):
+            with pytest.raises(envfarm.LeaseLost):
+                call()
+        session.close()
+        with pytest.raises(envfarm.LeaseLost):
+            session.recv()
+
+
+def test_a_closed_session_attaches_no_more(fake_farm: Make) -> None:
+    farm, client = fake_farm()
+    with client.acquire("counter", slots=1) as lease:
+        session = lease.session()
+        session.reset(0, task="task-0")
+        session.close()
+        for call in (session.recv, session.flush, lambda: session.cancel(0), lambda: session.observe(0)):
+            with pytest.raises(envfarm.FarmUnavailable, match="session is closed"):
+                call()
+    assert farm.attachments == 1
+
+
+def test_an_interrupted_attach_is_tried_again(fake_farm: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    farm, client = fake_farm()
+    with client.acquire("counter", slots=1) as lease, lease.session() as session:
+        start(session)
+        farm.drop_after = 0
+        session.step(0, "inc")
+        with monkeypatch.context() as patched:
+            patched.setattr(session, "_open", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                session.recv()
+        (outcome,) = session.recv()
+        assert outcome.transition is not None and outcome.replayed
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def use(farm: envfarm.Farm, session: envfarm.Session, said: multiprocessing.SimpleQueue[str]) -> None:
+    for call in (farm.status, session.recv, lambda: session.observe(0)):
+        try:
+            call()
+            said.put("nothing")
+        except envfarm.FarmUnavailable as error:
+            said.put(str(error))
+    session.close()
+    farm.close()
+
+
+def test_a_forked_process_is_told_to_connect_for_itself(fake_farm: Make) -> None:
+    _, client = fake_farm()
+    ended: list[str] = []
+    client.on_close(lambda: ended.append("closed"))
+    fork = multiprocessing.get_context("fork")
+    said: multiprocessing.SimpleQueue[str] = fork.SimpleQueue()
+    with client.acquire("counter", slots=1) as lease, lease.session() as session:
+        child = fork.Process(target=use, args=(client, session, said))
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+        for _ in range(3):
+            assert "opened in another process" in said.get()
+        start(session)  # the child has closed nothing of this process's
+    assert ended == []

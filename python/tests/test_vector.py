@@ -10,6 +10,7 @@ import fake
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.utils.passive_env_checker import check_obs, check_space
 from gymnasium.utils.performance import benchmark_vector_step
 from gymnasium.vector import AutoresetMode
@@ -270,3 +271,155 @@ def test_a_lost_stream_is_not_even_noticed(fake_farm: Make) -> None:
     farm.drop_after = 2
     obs, _, _, _, infos = env.step(["inc"] * 4)
     assert texts(obs) == [1, 1, 1, 1] and "failure" not in infos and farm.attachments == 2
+
+
+def too_late(command: envfarm.pb.Command) -> envfarm.pb.Failure | None:
+    """Fails every `wait` in slot 0 as the farm does when an action takes longer than its step may."""
+    if command.slot != 0 or command.step.text.text != "wait":
+        return None
+    return envfarm.pb.Failure(
+        code=envfarm.pb.FAILURE_CODE_DEADLINE_EXCEEDED,
+        reason="the deadline passed",
+        slot_state=envfarm.pb.SLOT_STATE_LOST,
+        retryable=True,
+        action_may_have_applied=True,
+    )
+
+
+def test_an_action_that_takes_too_long_is_not_taken_again(fake_farm: Make) -> None:
+    farm, client = fake_farm()
+    env = make(client)
+    _, started = env.reset(seed=1)
+    env.step(["inc", "inc"])
+    farm.fault = too_late
+    obs, rewards, terminated, truncated, infos = env.step(["wait", "inc"])
+    assert texts(obs) == [0, 2] and rewards.tolist() == [0.0, 0.0] and not (terminated | truncated).any()
+    assert infos["failure"][0].startswith("deadline_exceeded") and infos["restarted"].tolist() == [True, False]
+    assert infos["seed"].tolist() == started["seed"].tolist()
+    assert [command.step.text.text for command in farm.commands].count("wait") == 1
+    obs, *_ = env.step(["inc", "inc"])
+    assert texts(obs) == [1, 3]
+
+
+# ---- What agents and trainers get wrong ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["\ud800", "inc" * (1 << 20)])
+def test_a_text_that_cannot_be_sent_costs_its_slot_an_action_error(fake_farm: Make, text: str) -> None:
+    _, client = fake_farm()
+    env = make(client)
+    env.reset(seed=1)
+    obs, _, _, _, infos = env.step([text, "inc"])
+    assert texts(obs) == [0, 1] and infos["action_error"][0] == "not inc" and infos["_action_error"].tolist() == [True, False]
+    obs, _, _, _, infos = env.step(["inc", "inc"])
+    assert texts(obs) == [1, 2] and "action_error" not in infos
+
+
+def test_an_action_that_was_not_queued_is_no_part_of_the_episode(fake_farm: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    farm, client = fake_farm()
+    env = make(client, 1)
+    env.reset(seed=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(env._session, "step", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            env.step(["nonsense"])
+    farm.fault = fake.Faults(0, 0)
+    obs, _, _, _, infos = env.step(["inc"])
+    assert texts(obs) == [1] and not infos["restarted"][0]
+    assert [command.step.text.text for command in farm.commands if command.HasField("step")] == ["inc", "inc"]
+
+
+def test_a_scaled_picture_has_halves_rounded_up(fake_farm: Make) -> None:
+    _, client = fake_farm()
+    env = make(client, 1, observations=["screenshot@0.25"])
+    assert env.single_observation_space["screenshot"].shape == (3, 5, 3)  # of 10 x 20, as the farm takes it
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"tasks": "task-0"}, r"such as \['task-0'\], not one string"),
+        ({"tasks": []}, "at least one task id"),
+        ({"tasks": ["task-0", "task-7"]}, "has no tasks 'task-7'"),
+        ({"dialect": "french"}, "dialect 'french' is not one of browsergym"),
+        ({"reset_mode": "warm"}, "reset_mode 'warm' is not one of fresh, in_place"),
+        ({"step_limit": 0}, "step_limit must be"),
+        ({"time_limit": -1.0}, "time_limit must be"),
+        ({"step_timeout": 0}, "step_timeout must be"),
+        ({"observations": "screenshot"}, "observations must be a list"),
+    ],
+)
+def test_what_cannot_be_is_said_when_the_environment_is_made(fake_farm: Make, options: dict[str, Any], said: str) -> None:
+    farm, client = fake_farm()
+    with pytest.raises(ValueError, match=said):
+        make(client, **options)
+    assert farm.leases == {} and farm.commands == []
+
+
+def test_an_environment_that_cannot_be_made_keeps_no_slots(fake_farm: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_session(lease: envfarm.Lease, **_: Any) -> envfarm.Session:
+        leases.append(lease)
+        raise envfarm.RequestError("no session")
+
+    farm, client = fake_farm()
+    leases: list[envfarm.Lease] = []
+    monkeypatch.setattr(envfarm.Lease, "session", no_session)
+    with pytest.raises(envfarm.RequestError, match="no session"):
+        make(client)
+    assert farm.leases == {}
+    leases[0]._renewer.join(10)
+    assert not leases[0]._renewer.is_alive()
+
+
+def test_a_reset_plays_the_tasks_that_it_is_given(fake_farm: Make) -> None:
+    farm, client = fake_farm(goal=1)
+    env = make(client, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=1)
+    _, infos = env.reset(options={"tasks": [("task-3", 7), ["task-4", np.int64(8)]]})
+    assert infos["task"].tolist() == ["task-3", "task-4"] and infos["seed"].tolist() == [7, 8]
+    resets = [command.reset.task for command in farm.commands if command.HasField("reset")]
+    assert [(task.task_id, task.seed) for task in resets[-2:]] == [("task-3", 7), ("task-4", 8)]
+    _, infos = env.reset(options={"tasks": [("task-0", 1)] * 2, "reset_mask": np.array([False, True])})
+    assert (infos["task"][1], infos["seed"][1]) == ("task-0", 1) and infos["_seed"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"task": "task-0", "seeds": 3}, "unknown options 'seeds', 'task'"),
+        ({"tasks": [("task-0", 1)]}, "1 pairs for 2 environments"),
+        ({"tasks": ["task-0", "task-1"]}, "wants pairs"),
+        ({"tasks": [("task-0", -1)] * 2}, "wants pairs"),
+        ({"tasks": [("task-7", 1)] * 2}, "no task 'task-7'"),
+    ],
+)
+def test_options_that_a_reset_cannot_follow_are_refused(fake_farm: Make, options: dict[str, Any], said: str) -> None:
+    farm, client = fake_farm()
+    env = make(client)
+    with pytest.raises(ValueError, match=said):
+        env.reset(options=options)
+    assert farm.commands == []
+
+
+def test_a_closed_environment_says_so_at_once(fake_farm: Make) -> None:
+    farm, client = fake_farm()
+    env = make(client)
+    env.reset(seed=1)
+    env.close()
+    assert farm.leases == {}
+    with pytest.raises(ClosedEnvironmentError):
+        env.reset(seed=1)
+    with pytest.raises(ClosedEnvironmentError):
+        env.step(["inc", "inc"])
+
+
+def test_a_lost_lease_is_told_at_every_call(fake_farm: Make) -> None:
+    farm, client = fake_farm()
+    env = make(client)
+    env.reset(seed=1)
+    farm.leases.clear()
+    farm.drop_after = 0
+    for call in (lambda: env.step(["inc", "inc"]), env.reset, env.reset):
+        with pytest.raises(envfarm.LeaseLost):
+            call()
