@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use envfarm_core::command::{Op, StepAction};
-use envfarm_core::{Action, FailureCode, ObservationKind, ResetMode, ResetStrategy, SlotState, Target, Transition, TruncationCause};
+use envfarm_core::{
+    Action, FailureCode, ObservationKind, ResetMode, ResetStrategy, SlotState, Target, TaskRef, Transition, TruncationCause,
+};
 use envfarm_tests::session::{reset_op, reset_to};
 use envfarm_tests::{Farm, Session, Web, bid, done, failure, report, step_op, text};
 use tokio::time::Instant;
@@ -55,10 +57,15 @@ async fn a_reset_in_place_gives_what_a_fresh_one_gives() {
     let farm = Farm::start(&Web { slots: 2, ..Web::default() }.miniwob()).await;
     let mut session = Session::open(&farm.client().await, "web", 2, &[TREE]).await;
     // Flights keep things in the browser's storage, so that they always start afresh.
-    for task in TASKS.into_iter().filter(|task| !task.starts_with("flight.")) {
+    let tasks = TASKS.into_iter().filter(|task| !task.starts_with("flight."));
+    for task in tasks.chain(["scroll-text", "choose-date", "drag-cube"]) {
         session.reset(0, task, 5).await;
-        // Something happened in the first episode.
-        session.step(0, "mouse_click(80, 100)").await;
+        // Something happened in the first episode; none of it may reach the next.
+        for action in ["mouse_click(80, 100)", "keyboard_type('leftover')", "keyboard_down('Control')", "mouse_down(80, 120)"] {
+            if session.act(0, action).await.terminated {
+                break;
+            }
+        }
         let mut in_place = reset_to(task, 7);
         in_place.mode = Some(ResetMode::InPlace);
         let again = done(session.run(0, Op::Reset(in_place)).await);
@@ -99,6 +106,10 @@ async fn the_right_click_wins_and_the_wrong_one_does_not() {
     session.reset(1, "click-test-2", 3).await;
     let left = session.act(1, "goto('about:blank')").await;
     assert_eq!((left.reward, left.terminated), (0.0, true));
+    // As does a page that says itself that it was won.
+    session.reset(1, "click-test-2", 3).await;
+    let claimed = session.act(1, "goto('data:text/html,<script>var WOB_DONE_GLOBAL=true,WOB_RAW_REWARD_GLOBAL=1</script>')").await;
+    assert_eq!((claimed.reward, claimed.terminated), (0.0, true));
     // So does an agent that gives up.
     session.reset(1, "click-test-2", 3).await;
     let gave_up = session.act(1, "report_infeasible('no')").await;
@@ -204,4 +215,15 @@ async fn every_task_of_the_package_starts_clean_and_takes_a_step() {
     assert!(troubles.is_empty(), "{} troubles:\n{}", troubles.len(), troubles.join("\n"));
     assert_eq!(started.len(), tasks.len());
     assert_eq!(farm.pool().await.failures, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_goes_on_by_itself_begins_at_its_reset_and_not_before() {
+    let farm = Farm::start(&Web { slots: 1, ..Web::default() }.miniwob()).await;
+    let mut session = Session::open(&farm.client().await, "web", 1, &[TREE]).await;
+    for (task, strategy) in [("chase-circle", ResetStrategy::Fresh), ("click-test", ResetStrategy::Prepared)] {
+        let prepared = session.run(0, Op::Prepare(TaskRef { id: task.to_owned(), seed: 3 })).await;
+        assert!(prepared.result.is_ok(), "{task}: {prepared:?}");
+        assert_eq!(report(&session.reset(0, task, 3).await).strategy, strategy, "{task}");
+    }
 }

@@ -165,7 +165,7 @@ pub enum Action {
 }
 
 /// The longest [`Action::Wait`].
-pub const MAX_WAIT_MS: u32 = 60_000;
+pub const MAX_WAIT_MS: u32 = 20_000;
 
 impl Action {
     /// A plain left click.

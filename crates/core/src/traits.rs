@@ -172,8 +172,9 @@ pub trait WebPage: Send {
     async fn url(&mut self) -> Result<String, BackendError>;
     /// Closes all tabs but the first and makes that one active.
     async fn only_first_tab(&mut self) -> Result<(), BackendError>;
-    /// Takes element ids back, so that an episode which restarts in the same document counts them from the start.
-    async fn forget_marks(&mut self) -> Result<(), BackendError>;
+    /// Takes element ids back and lets go of pointer and keys, so that an episode which restarts in the same document starts
+    /// as the first one did.
+    async fn start_over(&mut self) -> Result<(), BackendError>;
 }
 
 // ---- Suite ------------------------------------------------------------------------------------------------------
@@ -192,6 +193,11 @@ pub trait Suite: Send + Sync {
     /// Whether [`ResetMode::InPlace`] gives an exact start state.
     fn resets_in_place(&self) -> bool {
         false
+    }
+    /// Whether a task that was set up stays at its start until somebody acts. One that does not (its page has a clock of its
+    /// own) is not prepared ahead of its reset.
+    fn waits(&self, _task: &TaskRef) -> bool {
+        true
     }
     /// What warm sandboxes of this suite should wait on.
     fn sandbox_spec(&self) -> SandboxSpec;

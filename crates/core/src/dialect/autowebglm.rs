@@ -121,6 +121,7 @@ mod tests {
             ("user_input('Please login.')", Action::Answer { text: "Please login.".into() }),
             ("finish()", Action::Finish { answer: String::new() }),
             ("finish(None)", Action::Finish { answer: String::new() }),
+            ("finish('The Dubai Mall;\nThe Global Village')", Action::Finish { answer: "The Dubai Mall;\nThe Global Village".into() }),
             ("finish('42')", Action::Finish { answer: "42".into() }),
         ];
         for (text, action) in &table {

@@ -319,8 +319,8 @@ mod tests {
             ("fill('1', 2)", 10, "must be a text"),
             ("select_option('1', ['a', 2])", 25, "texts only"),
             ("scroll('a', 1)", 7, "must be a number"),
-            ("noop(-1)", 5, "from 0 to 60000"),
-            ("noop(1e9)", 5, "from 0 to 60000"),
+            ("noop(-1)", 5, "from 0 to 20000"),
+            ("noop(1e9)", 5, "from 0 to 20000"),
             ("tab_focus(-1)", 10, "whole number"),
         ] {
             let error = parse(text).expect_err(text);

@@ -260,6 +260,8 @@ impl<'a> Lexer<'a> {
         let start = self.at;
         let quote = if self.rest().starts_with('"') { '"' } else { '\'' };
         let long = self.rest().starts_with(if quote == '"' { "\"\"\"" } else { "'''" });
+        // AutoWebGLM's models write the line breaks of an answer as they are.
+        let breaks = long || self.dialect == Dialect::Autowebglm;
         let close = &self.text[start..start + if long { 3 } else { 1 }];
         self.at += close.len();
         let mut text = String::new();
@@ -278,7 +280,7 @@ impl<'a> Lexer<'a> {
                     text.push(quote);
                 }
                 // As Python reads its sources: every line ends in a single line feed.
-                Some(_) if long => {
+                Some(_) if breaks => {
                     let _ = self.eat("\r");
                     let _ = self.eat("\n");
                     text.push('\n');

@@ -15,6 +15,8 @@ use serde_json::json;
 
 use crate::site::{BLANK, Site};
 
+mod tasks;
+
 /// CSS pixels; BrowserGym's variant of the tasks uses the same.
 pub const VIEWPORT: (u32, u32) = (332, 214);
 /// The page's own clock must not end an episode: limits are the farm's, and the page may have been prepared long before its
@@ -93,6 +95,9 @@ fn title(page: &Path) -> String {
     title.trim().to_owned()
 }
 
+/// The agent left the task's page: there is nothing more to win.
+const LEFT: Score = Score { reward: 0.0, raw_reward: -1.0, done: true };
+
 #[derive(Deserialize)]
 struct Started {
     goal: String,
@@ -108,10 +113,13 @@ impl Suite for MiniWob {
         &self.tasks
     }
 
-    /// The page's own restart begins the same problem for the same seed; what it keeps is its count of episodes, which no
-    /// agent sees.
+    /// By the page's own restart where that is exact ([`tasks::restarts_exactly`]), else by loading the page again.
     fn resets_in_place(&self) -> bool {
         true
+    }
+
+    fn waits(&self, task: &TaskRef) -> bool {
+        tasks::waits(&task.id)
     }
 
     fn sandbox_spec(&self) -> SandboxSpec {
@@ -131,10 +139,11 @@ impl Suite for MiniWob {
         let url = self.url(&task.id);
         if mode == ResetMode::InPlace {
             page.only_first_tab().await?;
-            page.forget_marks().await?;
+            page.start_over().await?;
         }
         // A fresh sandbox may have waited on the task's page.
-        if page.url().await? != url {
+        let restarts = mode == ResetMode::Fresh || tasks::restarts_exactly(&task.id);
+        if !restarts || page.url().await? != url {
             page.navigate(&url).await?;
         }
         let value = page.evaluate(&start_expression(task.seed)).await?.map_err(failed)?;
@@ -144,12 +153,16 @@ impl Suite for MiniWob {
 
     async fn score(&self, sandbox: &mut dyn Sandbox, task: &TaskRef, _last: &ActionResult) -> Result<Score, SuiteError> {
         let page = page_of(sandbox, &task.id)?;
+        // Any other page may claim what it likes.
+        let shown = page.url().await?;
+        if shown.split(['?', '#']).next() != Some(self.url(&task.id).as_str()) {
+            return Ok(LEFT);
+        }
         let answer = page.evaluate(SCORE).await?;
         let state = answer.ok().and_then(|value| serde_json::from_value::<(f64, bool)>(value).ok());
         Ok(match state {
             Some((raw_reward, done)) => Score { reward: if done && raw_reward > 0.0 { 1.0 } else { 0.0 }, raw_reward, done },
-            // The agent left the task's page: there is nothing more to win.
-            None => Score { reward: 0.0, raw_reward: -1.0, done: true },
+            None => LEFT,
         })
     }
 }
