@@ -80,7 +80,7 @@ async fn a_farm_told_to_stop_says_so_and_ends_what_runs() {
     let farm = Farm::start(&Web { slots: 2, ..Web::default() }.pages(&site)).await;
     let mut session = Session::open(&farm.client().await, "web", 2, &[ObservationKind::Title]).await;
     session.reset(0, "counter", 1).await;
-    let long = session.send(0, step_op("noop(30000)")).await;
+    let long = session.send(0, step_op("noop(20000)")).await;
     farm.signal(Signal::TERM);
     let client = farm.client().await;
     eventually("the farm drains", PATIENCE, async || client.status().await.unwrap().draining.then_some(())).await;

@@ -9,6 +9,7 @@ mod serve;
 mod suite;
 mod tasks;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -55,13 +56,16 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("envfarm: {error:#}");
+    // Not `eprintln`, which panics when nobody listens any more.
+    let _ = writeln!(std::io::stderr(), "envfarm: {error:#}");
     ExitCode::FAILURE
 }
 
-/// Logs go to standard error, at `info` unless `RUST_LOG` says otherwise: standard output is for answers.
+/// Logs go to standard error, at `info` unless `RUST_LOG` says otherwise: standard output is for answers. A line that cannot be
+/// written is lost, and nothing else: by default the subscriber complains of it by `eprintln`, which panics in whoever logs.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    logs.log_internal_errors(false).init();
 }

@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::os::unix::fs::DirBuilderExt;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Farm, NULL, PATIENCE};
+use common::{Farm, NULL, PATIENCE, serve, serve_by};
 use envfarm_core::TaskRef;
 use envfarm_core::command::{Command, Done, Op, Reset, ResetFrom};
 use envfarm_proto::{Client, ClientError, Rollout};
@@ -44,6 +46,65 @@ async fn it_ends_in_order_on_sigterm() {
     let mut farm = Farm::start(NULL, &[]).await;
     farm.signal(Signal::TERM);
     assert_eq!(farm.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn it_ends_in_order_when_its_terminal_goes() {
+    let mut farm = Farm::start(NULL, &[]).await;
+    farm.signal(Signal::HUP);
+    assert_eq!(farm.ended().await.code(), Some(0));
+    assert!(!farm.dir.path().join("ready.json").exists(), "the ready file outlived the farm");
+}
+
+#[tokio::test]
+async fn under_nohup_it_outlives_its_terminal() {
+    let dir = TempDir::new().unwrap();
+    let mut nohup = tokio::process::Command::new("nohup");
+    nohup.arg(env!("CARGO_BIN_EXE_envfarm")).kill_on_drop(true).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut farm = Farm::start_by(serve_by(nohup, dir.path(), NULL), dir).await;
+    farm.signal(Signal::HUP);
+    let client = farm.client().await;
+    // Long enough for a farm that heeds it to be gone.
+    for _ in 0..50 {
+        let lease = client.acquire("test", "null", 1, Duration::ZERO).await.expect("it serves on");
+        client.release(&lease.id).await.expect("it serves on");
+    }
+    farm.signal(Signal::TERM);
+    assert_eq!(farm.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn without_anyone_to_read_its_log_it_serves_and_ends_in_order() {
+    for (args, signal) in [(&[][..], Some(Signal::TERM)), (&["--until-stdin-closes"], None)] {
+        let dir = TempDir::new().unwrap();
+        let (log, unread) = std::io::pipe().unwrap();
+        let mut command = serve(dir.path(), &format!("{NULL}drain_timeout = \"1s\"\n"));
+        command.env("RUST_LOG", "debug").stderr(unread).args(args);
+        let mut farm = Farm::start_by(command, dir).await;
+        drop(log);
+        let client = farm.client().await;
+        for _ in 0..3 {
+            let lease = client.acquire("test", "null", 1, Duration::ZERO).await.unwrap();
+            client.release(&lease.id).await.unwrap();
+        }
+        drop(running_episode(&client).await);
+        match signal {
+            Some(signal) => farm.signal(signal),
+            None => drop(farm.stdin.take()),
+        }
+        assert_eq!(farm.ended().await.code(), Some(0), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_of_another_farm_does_not_keep_it_from_starting() {
+    let dir = TempDir::new().unwrap();
+    let state = dir.path().join("state");
+    std::fs::DirBuilder::new().mode(0o700).create(&state).unwrap();
+    std::fs::create_dir(state.join("farm-broken")).unwrap();
+    std::os::unix::fs::symlink("farm-broken.lock", state.join("farm-broken.lock")).unwrap();
+    let farm = Farm::start_in(dir, NULL, &[]).await;
+    farm.client().await.status().await.unwrap();
 }
 
 #[tokio::test]

@@ -66,6 +66,23 @@ async fn an_address_in_use_is_named() {
 }
 
 #[tokio::test]
+async fn a_planted_state_folder_is_refused_and_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let others = dir.path().join("others");
+    std::fs::create_dir_all(others.join("farm-x/web-1")).unwrap();
+    let user = rustix::process::geteuid().as_raw();
+    let planted = dir.path().join(format!("envfarm-{user}"));
+    std::os::unix::fs::symlink(&others, &planted).unwrap();
+    let mut command = serve(dir.path(), "environments.null = { backend = \"null\", suite = \"null\" }\n");
+    command.args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+    command.env("TMPDIR", dir.path()).env_remove("XDG_RUNTIME_DIR");
+    let (status, _, said) = finish(command).await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{} is a link", planted.display())) && said.contains("farm.state_dir"), "{said}");
+    assert!(others.join("farm-x/web-1").exists());
+}
+
+#[tokio::test]
 async fn without_the_browser_it_refuses_to_start_and_says_what_mends_it() {
     let dir = TempDir::new().unwrap();
     let (status, _, said) = finish(serve(dir.path(), NO_BROWSER)).await;

@@ -12,12 +12,12 @@ use std::sync::OnceLock;
 use envfarm_core::{HostId, ObservedHost, ProviderError};
 
 use crate::procfs::Identity;
+use crate::state::PRIVATE;
 use crate::{at, cleanup, io_error};
 
 const PREFIX: &str = "farm-";
 const LOCK: &str = "lock";
 const RECORD: &str = "json";
-const PRIVATE: u32 = 0o700;
 
 pub(crate) struct Farm {
     folder: PathBuf,
@@ -108,17 +108,28 @@ pub(crate) struct DeadFarm {
 
 impl DeadFarm {
     pub fn all(state: &Path) -> Result<Vec<Self>, ProviderError> {
-        let mut dead = Vec::new();
-        for entry in fs::read_dir(state).map_err(at(state))?.flatten() {
-            let folder = entry.path();
-            let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-            if ours && folder.is_dir() {
-                dead.extend(Self::open(folder)?);
-            }
-        }
-        Ok(dead)
+        Self::find(state, |_| true)
     }
 
+    /// Those that have a host of this name.
+    pub fn with_host(state: &Path, id: &HostId) -> Result<Vec<Self>, ProviderError> {
+        Self::find(state, |farm| farm.join(&id.0).is_dir())
+    }
+
+    /// A farm that cannot be read does not hide the others.
+    fn find(state: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<Self>, ProviderError> {
+        let farms = folders(state).map_err(at(state))?.filter(|(name, folder)| name.starts_with(PREFIX) && wanted(folder));
+        let dead = farms.filter_map(|(_, folder)| {
+            let opened = Self::open(folder);
+            opened.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot tell what a farm left");
+                None
+            })
+        });
+        Ok(dead.collect())
+    }
+
+    /// `None` if the farm lives, or went meanwhile.
     fn open(folder: PathBuf) -> Result<Option<Self>, ProviderError> {
         let path = folder.with_extension(LOCK);
         let lock = match File::open(&path) {
@@ -131,13 +142,11 @@ impl DeadFarm {
             Some(Err(TryLockError::Error(error))) => return Err(at(&path)(error)),
             None | Some(Ok(())) => {}
         }
-        let mut hosts = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(at(&folder))?.flatten() {
-            if let (true, Some(name)) = (entry.path().is_dir(), entry.file_name().to_str()) {
-                let id = HostId(name.to_owned());
-                hosts.push((id.clone(), Place::at(&folder, &id)));
-            }
-        }
+        let hosts = match folders(&folder) {
+            Ok(hosts) => hosts.map(|(name, _)| HostId(name)).map(|id| (id.clone(), Place::at(&folder, &id))).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at(&folder)(error)),
+        };
         Ok(Some(Self { folder, hosts, _lock: lock }))
     }
 
@@ -148,17 +157,40 @@ impl DeadFarm {
         })
     }
 
-    /// Ends and removes the host that was asked for, or all; with the last one the farm itself.
-    pub fn collect(&self, only: Option<&HostId>) -> Result<Vec<HostId>, ProviderError> {
-        let mut collected = Vec::new();
-        for (id, place) in self.hosts.iter().filter(|(id, _)| only.is_none_or(|only| only == id)) {
-            place.clean_up().map_err(io_error)?;
-            tracing::info!(host = %id, "collected a host of a dead farm");
-            collected.push(id.clone());
+    /// Ends and removes all hosts, and then the farm itself. A host that cannot be is logged, and stays with its farm.
+    pub fn collect(&self) -> Vec<HostId> {
+        let collected: Vec<HostId> = self.hosts.iter().filter(|(id, place)| collected(id, place)).map(|(id, _)| id.clone()).collect();
+        if collected.len() == self.hosts.len()
+            && let Err(error) = self.remove()
+        {
+            tracing::warn!(%error, "a dead farm's folder stays");
         }
-        if collected.len() == self.hosts.len() {
-            cleanup::remove(&self.folder).and_then(|()| cleanup::remove(&self.folder.with_extension(LOCK))).map_err(io_error)?;
-        }
-        Ok(collected)
+        collected
     }
+
+    /// Ends and removes one host, if it is here; with the only one the farm itself.
+    pub fn collect_host(&self, id: &HostId) -> Result<(), ProviderError> {
+        let Some((_, place)) = self.hosts.iter().find(|(host, _)| host == id) else { return Ok(()) };
+        place.clean_up().map_err(io_error)?;
+        if self.hosts.len() == 1 { self.remove().map_err(io_error) } else { Ok(()) }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        cleanup::remove(&self.folder).and_then(|()| cleanup::remove(&self.folder.with_extension(LOCK)))
+    }
+}
+
+fn collected(id: &HostId, place: &Place) -> bool {
+    let done = place.clean_up();
+    match &done {
+        Ok(()) => tracing::info!(host = %id, "collected a host of a dead farm"),
+        Err(error) => tracing::warn!(host = %id, %error, "a host of a dead farm stays"),
+    }
+    done.is_ok()
+}
+
+/// The folders in a folder, with their names; links to folders are none.
+fn folders(folder: &Path) -> io::Result<impl Iterator<Item = (String, PathBuf)>> {
+    let entries = fs::read_dir(folder)?.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    Ok(entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path()))))
 }

@@ -9,6 +9,7 @@ mod farm;
 mod host;
 mod log;
 mod procfs;
+mod state;
 
 use std::collections::HashMap;
 use std::io;
@@ -47,30 +48,25 @@ impl Shared {
 }
 
 impl ProcessProvider {
-    /// Keeps what it runs under `state_dir`, which several farms may share; makes it if need be.
+    /// Keeps what it runs under `state_dir`, which several farms of one user may share. Makes it if need be; one in which
+    /// somebody else may write, or a link, is refused.
     pub fn new(state_dir: PathBuf) -> io::Result<Self> {
-        std::fs::create_dir_all(&state_dir)?;
-        let state = state_dir.canonicalize()?;
+        let state = state::open(&state_dir)?;
         let shared = Shared { farm: Farm::new(&state)?, hosts: Mutex::default() };
         Ok(Self { state, shared: Arc::new(shared), stop: CancellationToken::new() })
     }
 
-    /// Ends what farms that died left in the state folder, and removes it. Hosts of living farms are not touched.
+    /// Ends what farms that died left in the state folder, and removes it. Hosts of living farms are not touched; what cannot
+    /// be ended or removed is logged and stays for the next time.
     pub async fn collect_orphans(&self) -> Result<Vec<HostId>, ProviderError> {
-        self.collect(None).await
+        let state = self.state.clone();
+        blocking(move || Ok(DeadFarm::all(&state)?.iter().flat_map(DeadFarm::collect).collect())).await
     }
 
-    /// Collects one orphan or all.
-    async fn collect(&self, only: Option<HostId>) -> Result<Vec<HostId>, ProviderError> {
-        let state = self.state.clone();
-        blocking(move || {
-            let mut collected = Vec::new();
-            for farm in DeadFarm::all(&state)? {
-                collected.extend(farm.collect(only.as_ref())?);
-            }
-            Ok(collected)
-        })
-        .await
+    /// Ends a host of a dead farm, if there is one of that name.
+    async fn collect_orphan(&self, id: &HostId) -> Result<(), ProviderError> {
+        let (state, id) = (self.state.clone(), id.clone());
+        blocking(move || DeadFarm::with_host(&state, &id)?.iter().try_for_each(|farm| farm.collect_host(&id))).await
     }
 
     fn host(&self, id: &HostId) -> Option<Arc<Host>> {
@@ -133,7 +129,7 @@ impl Provider for ProcessProvider {
 
     async fn destroy(&self, id: &HostId) -> Result<(), ProviderError> {
         let Some(host) = self.host(id) else {
-            return self.collect(Some(id.clone())).await.map(|_| ());
+            return self.collect_orphan(id).await;
         };
         host.stop.cancel();
         if tokio::time::timeout(DESTROY_LIMIT, host.gone.cancelled()).await.is_err() {

@@ -73,13 +73,20 @@ impl Identity {
         self.select(all, |_| false)
     }
 
-    /// Also those that carry the folder in their environment or command line, and their descendants.
+    /// Also those that carry the folder in their environment, and their descendants. A command line that names the folder
+    /// counts only with the leader's number: anybody may look into a folder, but does not get into the host's group.
     pub fn members(&self, folder: &Path, all: &[Stat]) -> Vec<Stat> {
-        self.select(all, |pid| carries(pid, folder))
+        let same_boot = self.boot == boot();
+        self.select(all, |stat| inherited(stat.pid, folder) || same_boot && self.numbers(stat) && names(stat.pid, folder))
+    }
+
+    /// Whether the process has the leader's number as its own, its group's or its session's.
+    fn numbers(&self, stat: &Stat) -> bool {
+        [stat.pid, stat.group, stat.session].contains(&self.pid)
     }
 
     /// Numbers count only while the leader itself is still there; what `also` says counts always.
-    fn select(&self, all: &[Stat], also: impl Fn(u32) -> bool) -> Vec<Stat> {
+    fn select(&self, all: &[Stat], also: impl Fn(&Stat) -> bool) -> Vec<Stat> {
         let same_boot = self.boot == boot();
         let led = same_boot && all.iter().any(|stat| stat.pid == self.pid && stat.start == self.start);
         let me = std::process::id();
@@ -92,7 +99,7 @@ impl Identity {
         let mut found: Vec<Stat> = all
             .iter()
             .filter(|stat| stat.pid != me && stat.start >= oldest)
-            .filter(|stat| led && [stat.pid, stat.group, stat.session].contains(&self.pid) || also(stat.pid))
+            .filter(|stat| led && self.numbers(stat) || also(stat))
             .copied()
             .collect();
         let mut seen: HashSet<u32> = found.iter().map(|stat| stat.pid).chain([me]).collect();
@@ -109,12 +116,19 @@ fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-/// Whether a process names the folder in its command line, or our variable in its environment does.
-fn carries(pid: u32, folder: &Path) -> bool {
-    let path = folder.as_os_str().as_encoded_bytes();
-    let variable = [FOLDER_VARIABLE.as_bytes(), b"=", path].concat();
-    let names = |file: &str, wanted: &[u8]| fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| contains_path(&text, wanted));
-    names("environ", &variable) || names("cmdline", path)
+/// Whether our variable in the process's environment names the folder.
+fn inherited(pid: u32, folder: &Path) -> bool {
+    let variable = [FOLDER_VARIABLE.as_bytes(), b"=", folder.as_os_str().as_encoded_bytes()].concat();
+    holds(pid, "environ", &variable)
+}
+
+/// Whether the process's command line names the folder.
+fn names(pid: u32, folder: &Path) -> bool {
+    holds(pid, "cmdline", folder.as_os_str().as_encoded_bytes())
+}
+
+fn holds(pid: u32, file: &str, path: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| contains_path(&text, path))
 }
 
 /// Whether the text holds the path to its end: `/a/web-1` is in `--dir=/a/web-1/x`, not in `/a/web-10`.

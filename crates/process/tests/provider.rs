@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use envfarm_core::traits::Ready;
 use envfarm_core::{Endpoints, HostId, HostSpec, Provider, ProviderError};
 use envfarm_process::ProcessProvider;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -106,7 +108,6 @@ async fn a_host_is_reached_by_its_port_file_and_ends_without_a_trace() {
 
 #[tokio::test]
 async fn the_folder_is_private_and_the_environment_is_given() {
-    use std::os::unix::fs::PermissionsExt;
     let (state, provider) = provider();
     let mut spec = shell("test \"$KEY\" = value && echo 1 > \"$1/port\"; exec sleep 600", port_file());
     spec.env.insert("KEY".into(), "value".into());
@@ -114,6 +115,90 @@ async fn the_folder_is_private_and_the_environment_is_given() {
     let farm = fs::read_dir(state.path().join("state")).expect("state").flatten().find(|entry| entry.path().is_dir()).expect("farm");
     assert_eq!(fs::metadata(farm.path().join("web-1")).expect("folder").permissions().mode() & 0o777, 0o700);
     provider.destroy(&id("web-1")).await.expect("destroy");
+}
+
+/// What the provider says of a state folder that it refuses.
+fn refusal(state: &Path) -> String {
+    let Err(error) = ProcessProvider::new(state.to_owned()) else { panic!("{} was taken", state.display()) };
+    assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{error}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_new_state_folder_is_private() {
+    let (state, _provider) = provider();
+    assert_eq!(fs::metadata(state.path().join("state")).expect("state").permissions().mode() & 0o7777, 0o700);
+}
+
+#[tokio::test]
+async fn a_state_folder_that_somebody_else_may_have_filled_is_refused() {
+    let dir = TempDir::new().expect("temp dir");
+    let path = |name: &str| dir.path().join(name);
+    for (name, mode) in [("group", 0o770), ("all", 0o1777)] {
+        fs::create_dir(path(name)).expect("folder");
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("open to others");
+        let said = refusal(&path(name));
+        assert!(said.contains(path(name).to_str().expect("text")) && said.contains(&format!("mode {mode:04o}")), "{said}");
+    }
+    fs::create_dir(path("own")).expect("folder");
+    symlink(path("own"), path("link")).expect("link");
+    for link in ["link", "link/"] {
+        assert!(refusal(&path(link)).contains("is a link"));
+    }
+    // Only root can make this one.
+    if chown(path("own"), Some(12_345), None).is_ok() {
+        let said = refusal(&path("own"));
+        assert!(said.contains("owner 12345"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn links_in_the_state_folder_lead_to_no_host() {
+    let (state, provider) = provider();
+    let elsewhere = state.path().join("elsewhere");
+    fs::create_dir_all(elsewhere.join("web-1")).expect("folder");
+    fs::create_dir(state.path().join("state/farm-dead")).expect("farm");
+    symlink(&elsewhere, state.path().join("state/farm-link")).expect("link");
+    symlink(&elsewhere, state.path().join("state/farm-dead/web-2")).expect("link");
+    assert_eq!(provider.collect_orphans().await.expect("collect"), []);
+    provider.destroy(&id("web-1")).await.expect("no such host");
+    assert!(elsewhere.join("web-1").exists());
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_removed_does_not_keep_the_others() {
+    let (state, provider) = provider();
+    let farms = ["farm-a", "farm-b"].map(|farm| state.path().join("state").join(farm));
+    // Too deep to be walked with the few files that are allowed below: the one thing that stops root, too.
+    let deep = farms[0].join("web-1").join(["d"; 300].join("/"));
+    for folder in [&deep, &farms[0].join("web-2"), &farms[1].join("web-3")] {
+        fs::create_dir_all(folder).expect("folder");
+    }
+    let limits = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(200), ..limits }).expect("fewer files");
+    let mut collected = provider.collect_orphans().await.expect("collect");
+    collected.sort();
+    let destroyed = provider.destroy(&id("web-1")).await;
+    setrlimit(Resource::Nofile, limits).expect("as before");
+    assert_eq!(collected, [id("web-2"), id("web-3")]);
+    assert!(destroyed.is_err(), "whoever asks for this one must know");
+    assert!(farms[0].exists() && !farms[1].exists());
+    assert_eq!(provider.collect_orphans().await.expect("collect"), [id("web-1")]);
+    assert!(!farms[0].exists());
+}
+
+#[tokio::test]
+async fn whoever_looks_into_a_hosts_folder_is_spared() {
+    let (state, provider) = provider();
+    launch(&provider, "web-1", &shell("echo > \"$1/log\"; echo 1 > \"$1/port\"; exec sleep 600", port_file())).await.expect("launch");
+    let farm = fs::read_dir(state.path().join("state")).expect("state").flatten().find(|entry| entry.path().is_dir()).expect("farm");
+    let log = farm.path().canonicalize().expect("farm").join("web-1/log");
+    let mut onlooker = Command::new("tail").arg("-f").arg(log).spawn().expect("tail");
+    provider.destroy(&id("web-1")).await.expect("destroy");
+    assert!(onlooker.try_wait().expect("ours").is_none(), "the onlooker was killed");
+    onlooker.kill().expect("kill");
+    onlooker.wait().expect("reap");
+    nothing_is_left(&state);
 }
 
 #[tokio::test]
@@ -256,7 +341,8 @@ async fn dropping_the_provider_ends_its_hosts() {
 async fn the_farm_of_other_tests() {
     let Some(state) = std::env::var_os("ENVFARM_TEST_STATE") else { return };
     let provider = ProcessProvider::new(state.into()).expect("provider");
-    let spec = shell("sleep 600 & (setsid sleep 600 &) ; echo 1 > \"$1/port\"; wait", port_file());
+    let begin = std::env::var("ENVFARM_TEST_SCRIPT").expect("given with the other");
+    let spec = shell(&format!("{begin}; echo 1 > \"$1/port\"; wait"), port_file());
     for name in ["web-1", "web-2"] {
         launch(&provider, name, &spec).await.expect("launch");
     }
@@ -268,11 +354,17 @@ struct OtherFarm(std::process::Child);
 
 impl OtherFarm {
     async fn start(state: &TempDir) -> Self {
+        Self::start_with(state, "sleep 600 & (setsid sleep 600 &)").await
+    }
+
+    /// Starts a farm whose hosts begin with a script.
+    async fn start_with(state: &TempDir, script: &str) -> Self {
         let ready = state.path().join("ready");
         let child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", "the_farm_of_other_tests"])
             .env("ENVFARM_TEST_STATE", state.path().join("state"))
             .env("ENVFARM_TEST_READY", &ready)
+            .env("ENVFARM_TEST_SCRIPT", script)
             .stdout(Stdio::null())
             .spawn()
             .expect("start");
@@ -316,6 +408,24 @@ async fn what_a_killed_farm_left_is_collected_and_a_living_one_is_spared() {
     eventually("only ours is left", || processes_of(state.path()) == [mine]).await;
     assert_eq!(provider.collect_orphans().await.expect("again"), []);
     provider.destroy(&id("mine")).await.expect("destroy");
+    nothing_is_left(&state);
+}
+
+#[tokio::test]
+async fn what_outlives_its_leader_is_found_by_group_and_folder() {
+    let (state, provider) = provider();
+    // Beside those that have the environment, one that shed it.
+    let script = "sleep 600 & (setsid sleep 600 &); (env -i sh -c 'sleep 600; :' sh \"$1\" &)";
+    let mut other = OtherFarm::start_with(&state, script).await;
+    other.kill();
+    let owned = provider.list_owned().await.expect("list");
+    for leader in owned.iter().filter_map(|host| host.pid) {
+        kill_process(Pid::from_raw(leader.cast_signed()).expect("a number"), Signal::KILL).expect("kill");
+        eventually("the leader is reaped", || !exists(leader)).await;
+    }
+    assert!(!processes_of(state.path()).is_empty());
+    assert_eq!(provider.collect_orphans().await.expect("collect").len(), 2);
+    eventually("nothing runs", || processes_of(state.path()).is_empty()).await;
     nothing_is_left(&state);
 }
 

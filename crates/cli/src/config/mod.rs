@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -93,9 +94,12 @@ impl Farm {
         if let Some(dir) = &self.state_dir {
             return dir.clone();
         }
-        match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_dir()) {
-            Some(dir) => PathBuf::from(dir).join("envfarm"),
-            None => std::env::temp_dir().join(format!("envfarm-{}", rustix::process::getuid().as_raw())),
+        let user = rustix::process::geteuid().as_raw();
+        // Another user's may be left in the environment, as by `sudo -E`.
+        let own = |dir: &PathBuf| std::fs::metadata(dir).is_ok_and(|found| found.is_dir() && found.uid() == user);
+        match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(own) {
+            Some(dir) => dir.join("envfarm"),
+            None => std::env::temp_dir().join(format!("envfarm-{user}")),
         }
     }
 }

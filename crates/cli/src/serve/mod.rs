@@ -147,7 +147,7 @@ fn read_token(file: &Path) -> anyhow::Result<Token> {
 
 /// The provider of local processes, after it collected what dead farms left.
 async fn process_provider(state_dir: &Path) -> anyhow::Result<Arc<dyn Provider>> {
-    let named = || format!("state folder {}", state_dir.display());
+    let named = || format!("state folder {} (farm.state_dir)", state_dir.display());
     let provider = ProcessProvider::new(state_dir.to_owned()).with_context(named)?;
     let orphans = provider.collect_orphans().await.with_context(named)?;
     if !orphans.is_empty() {

@@ -38,10 +38,16 @@ impl Farm {
 
     /// As [`Farm::start`], with the state of an earlier farm in `dir`.
     pub async fn start_in(dir: TempDir, config: &str, args: &[&str]) -> Self {
+        let mut command = serve(dir.path(), config);
+        command.args(args);
+        Self::start_by(command, dir).await
+    }
+
+    /// Starts a farm by a command of [`serve`] or [`serve_by`] for `dir`.
+    pub async fn start_by(mut command: Command, dir: TempDir) -> Self {
         let ready = dir.path().join("ready.json");
         let _ = std::fs::remove_file(&ready);
-        let mut command = serve(dir.path(), config);
-        command.args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--ready-file"]).arg(&ready).args(args);
+        command.args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--ready-file"]).arg(&ready);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
         let ready = tokio::time::timeout(PATIENCE, wait_for_file(&mut child, &ready)).await.expect("no ready file in time");
@@ -68,11 +74,15 @@ impl Farm {
 
 /// `envfarm serve` with its configuration and state in `dir`.
 pub fn serve(dir: &Path, config: &str) -> Command {
+    serve_by(envfarm(), dir, config)
+}
+
+/// As [`serve`], where `program` is `envfarm` or ends up as it.
+pub fn serve_by(mut program: Command, dir: &Path, config: &str) -> Command {
     let file = dir.join("farm.toml");
     std::fs::write(&file, config.replace("STATE", &dir.join("state").display().to_string())).unwrap();
-    let mut command = envfarm();
-    command.arg("serve").arg("--config").arg(file);
-    command
+    program.arg("serve").arg("--config").arg(file);
+    program
 }
 
 async fn wait_for_file(child: &mut Child, file: &PathBuf) -> String {
