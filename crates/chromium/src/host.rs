@@ -134,7 +134,10 @@ fn command_line(options: &ChromiumOptions) -> Vec<String> {
         "DialMediaRouteProvider",
         "LazyFrameLoading",
     ];
-    if !options.site_isolation {
+    if options.site_isolation {
+        // Not the headless shell's own choice.
+        args.insert(0, "--site-per-process".to_owned());
+    } else {
         args.insert(0, "--disable-site-isolation-trials".to_owned());
         disabled.extend(["IsolateOrigins", "site-per-process", "IsolateSandboxedIframes"]);
     }

@@ -3,24 +3,24 @@
 //! Cookies travel through CDP; what belongs to an origin (local and session storage, IndexedDB) through a script in a page of
 //! that origin, since CDP offers no way to write it without one. To write it, a blank page of the origin is served from here
 //! and not from the site, so restoring changes nothing there.
+//!
+//! What a frame of another site than its page has stored is apart from its origin's own storage, and is not saved.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use envfarm_core::BackendError;
+use envfarm_core::{BackendError, WebPage};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::act::allowed_url;
-use crate::cdp::Session;
+use crate::cdp::{CdpError, Session};
+use crate::observe::FrameRef;
 use crate::sandbox::ChromiumSandbox;
-use crate::tab::{Busy, Tab};
+use crate::tab::Tab;
 
-const LOAD_LIMIT: Duration = Duration::from_secs(20);
 /// What a saved state may weigh.
 const MAX_STATE_BYTES: usize = 64 << 20;
 
@@ -55,14 +55,11 @@ struct TabState {
     origins: Vec<OriginState>,
 }
 
-#[derive(Serialize, Deserialize, Clone)]
+#[derive(Serialize, Deserialize)]
 struct OriginState {
     origin: String,
-    local: Vec<(String, String)>,
-    session: Vec<(String, String)>,
-    databases: Value,
-    #[serde(default)]
-    scroll: (f64, f64),
+    /// JSON for the scripts only: its texts need not be Unicode, nor its depth be bounded.
+    stored: String,
 }
 
 async fn evaluate(session: &Session, context: Option<i64>, expression: &str) -> Result<Value, BackendError> {
@@ -83,25 +80,39 @@ async fn isolated(session: &Session, frame: &str) -> Result<i64, BackendError> {
     made["executionContextId"].as_i64().ok_or_else(|| BackendError::Protocol("no execution context".to_owned()))
 }
 
+/// The origin whose storage a frame uses; `None` if it has none, or one apart for the page that holds it.
+async fn stores_as(frame: &FrameRef) -> Result<Option<String>, BackendError> {
+    let asked = frame.session.call_as::<Value>("Storage.getStorageKey", json!({"frameId": frame.frame_id})).await;
+    match asked {
+        Ok(answer) => Ok(own_origin(answer["storageKey"].as_str().unwrap_or_default())),
+        Err(CdpError::Refused { message, .. }) if message.contains("opaque origin") => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The origin of a storage key as Chromium writes it: `https://a.test/`, or `https://a.test/^` and what sets it apart.
+fn own_origin(key: &str) -> Option<String> {
+    let origin = key.strip_suffix('/')?;
+    (origin.starts_with("http") && !key.contains('^')).then(|| origin.to_owned())
+}
+
+/// What was read of a frame; nothing of one in a page that cannot be read, since it is not worth the episode.
+fn if_readable<T>(frame: &FrameRef, read: Result<T, BackendError>) -> Result<Option<T>, BackendError> {
+    match read {
+        Err(error) if frame.parent.is_some() && !matches!(error, BackendError::HostLost(_)) => {
+            tracing::debug!(%error, "a frame is left out");
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
 /// Cookies, storage of every origin that is open, and the tabs with URL and scroll position.
 pub async fn save(browser: &Session, context: &str, tabs: &[Arc<Tab>], active: usize) -> Result<Bytes, BackendError> {
     let cookies: Value = browser.call_as("Storage.getCookies", json!({"browserContextId": context})).await?;
     let mut state = State { cookies: cookies["cookies"].as_array().cloned().unwrap_or_default(), tabs: Vec::new(), active };
     for tab in tabs {
-        let mut saved = TabState { url: tab.url(), scroll: (0.0, 0.0), origins: Vec::new() };
-        for (i, frame) in tab.frames().frames.iter().enumerate() {
-            let world = isolated(&frame.session, &frame.frame_id).await?;
-            let dump = evaluate(&frame.session, Some(world), DUMP).await?;
-            // A document without an origin (about:blank, a sandboxed frame) stores nothing.
-            let Ok(origin) = serde_json::from_value::<OriginState>(dump) else { continue };
-            if i == 0 {
-                saved.scroll = origin.scroll;
-            }
-            if !saved.origins.iter().any(|o| o.origin == origin.origin) {
-                saved.origins.push(origin);
-            }
-        }
-        state.tabs.push(saved);
+        state.tabs.push(save_tab(tab).await?);
     }
     let bytes = serde_json::to_vec(&state).map_err(|e| BackendError::Protocol(format!("encode state: {e}")))?;
     if bytes.len() > MAX_STATE_BYTES {
@@ -110,34 +121,75 @@ pub async fn save(browser: &Session, context: &str, tabs: &[Arc<Tab>], active: u
     Ok(Bytes::from(bytes))
 }
 
-/// Puts a saved state into a fresh sandbox.
+async fn save_tab(tab: &Tab) -> Result<TabState, BackendError> {
+    let world = isolated(&tab.session, &tab.target).await?;
+    let scroll = evaluate(&tab.session, Some(world), "[scrollX, scrollY]").await?;
+    let scroll = serde_json::from_value(scroll).unwrap_or_default();
+    let mut saved = TabState { url: tab.url(), scroll, origins: Vec::new() };
+    for frame in tab.frames().frames {
+        let read = save_frame(&frame, &saved.origins).await;
+        saved.origins.extend(if_readable(&frame, read)?.flatten());
+    }
+    Ok(saved)
+}
+
+/// Storage of a frame's origin, unless it is none of its own or among those that are `known`.
+async fn save_frame(frame: &FrameRef, known: &[OriginState]) -> Result<Option<OriginState>, BackendError> {
+    let origin = stores_as(frame).await?.filter(|origin| known.iter().all(|k| k.origin != *origin));
+    let Some(origin) = origin else { return Ok(None) };
+    let world = isolated(&frame.session, &frame.frame_id).await?;
+    let dump = evaluate(&frame.session, Some(world), DUMP).await?;
+    let stored = dump.as_str().ok_or_else(|| BackendError::Protocol("storage script: no text".to_owned()))?.to_owned();
+    Ok(Some(OriginState { origin, stored }))
+}
+
+/// Puts a saved state into a fresh sandbox, in place of what the set-up of its task left there.
 pub async fn restore(sandbox: &mut ChromiumSandbox, state: &[u8]) -> Result<(), BackendError> {
     let state: State = serde_json::from_slice(state).map_err(|e| BackendError::Protocol(format!("decode state: {e}")))?;
-    let cookies: Vec<Value> = state.cookies.iter().map(settable).collect();
-    let browser = sandbox.host.browser().clone();
-    if !cookies.is_empty() {
-        let params = json!({"cookies": cookies, "browserContextId": sandbox.context.id});
-        browser.call_raw("Storage.setCookies", params).await?;
-    }
+    replace_cookies(sandbox, &state.cookies).await?;
+    // No page of a site runs before everything is in place.
+    let mut tabs = Vec::with_capacity(state.tabs.len());
     for (i, saved) in state.tabs.iter().enumerate() {
         if i > 0 {
             sandbox.new_tab("about:blank").await.map_err(|e| BackendError::Protocol(format!("open tab: {e:?}")))?;
         }
         let tab = sandbox.context.active().ok_or_else(|| BackendError::SandboxLost("no tab is open".to_owned()))?;
+        sandbox.navigate("about:blank").await?;
         for origin in saved.origins.iter().filter(|o| allowed_url(&o.origin)) {
-            fill_origin(&tab, origin).await?;
+            fill_origin(sandbox, &tab, origin).await?;
         }
-        if allowed_url(&saved.url) {
-            load(&tab, &saved.url).await?;
-            let (x, y) = saved.scroll;
-            let world = isolated(&tab.session, &tab.target).await?;
-            evaluate(&tab.session, Some(world), &format!("window.scrollTo({{left: {x}, top: {y}, behavior: 'instant'}})")).await?;
-        }
+        tabs.push(tab);
     }
-    let (tabs, _) = sandbox.context.tabs();
+    for (tab, saved) in tabs.iter().zip(&state.tabs) {
+        sandbox.context.activate(&tab.target);
+        show(sandbox, tab, saved).await?;
+    }
     if let Some(tab) = tabs.get(state.active) {
         sandbox.context.activate(&tab.target);
     }
+    Ok(())
+}
+
+async fn replace_cookies(sandbox: &ChromiumSandbox, cookies: &[Value]) -> Result<(), BackendError> {
+    let (browser, context) = (sandbox.host.browser(), &sandbox.context.id);
+    browser.call_raw("Storage.clearCookies", json!({"browserContextId": context})).await?;
+    if !cookies.is_empty() {
+        let cookies: Vec<Value> = cookies.iter().map(settable).collect();
+        browser.call_raw("Storage.setCookies", json!({"cookies": cookies, "browserContextId": context})).await?;
+    }
+    Ok(())
+}
+
+/// Loads what the active tab showed, scrolled as it was. The pages that restored it are not part of its history.
+async fn show(sandbox: &mut ChromiumSandbox, tab: &Tab, saved: &TabState) -> Result<(), BackendError> {
+    if allowed_url(&saved.url) {
+        sandbox.visit(&saved.url).await?;
+        let (x, y) = saved.scroll;
+        let world = isolated(&tab.session, &tab.target).await?;
+        evaluate(&tab.session, Some(world), &format!("window.scrollTo({{left: {x}, top: {y}, behavior: 'instant'}})")).await?;
+    }
+    // Refused while the page goes elsewhere by itself: no reason to fail.
+    tab.session.notify("Page.resetNavigationHistory", json!({}));
     Ok(())
 }
 
@@ -153,30 +205,15 @@ fn settable(cookie: &Value) -> Value {
     Value::Object(kept)
 }
 
-async fn load(tab: &Tab, url: &str) -> Result<(), BackendError> {
-    let session = tab.session.with_limit(LOAD_LIMIT);
-    let answer: Value = session.call_as("Page.navigate", json!({"url": url})).await?;
-    if let Some(error) = answer["errorText"].as_str().filter(|e| !e.is_empty()) {
-        return Err(BackendError::Protocol(format!("load {}: {error}", crate::tab::clip(url))));
-    }
-    timeout(LOAD_LIMIT, tab.wait_until(|t| t.busy() != Some(Busy::Loading)))
-        .await
-        .map_err(|_| BackendError::Timeout { what: "page load", limit: LOAD_LIMIT })
-}
-
-/// Writes one origin's storage from a blank page of that origin, which is answered here instead of by the site.
-async fn fill_origin(tab: &Tab, origin: &OriginState) -> Result<(), BackendError> {
-    if origin.local.is_empty() && origin.session.is_empty() && origin.databases.as_array().is_none_or(Vec::is_empty) {
-        return Ok(());
-    }
+/// Replaces one origin's storage from a blank page of that origin, which is answered here instead of by the site.
+async fn fill_origin(sandbox: &mut ChromiumSandbox, tab: &Tab, origin: &OriginState) -> Result<(), BackendError> {
     let url = format!("{}/.envfarm-restore", origin.origin);
     tab.intercept_blank(true);
     tab.session.call_raw("Fetch.enable", json!({"patterns": [{"urlPattern": url}]})).await?;
     let filled = async {
-        load(tab, &url).await?;
+        sandbox.navigate(&url).await?;
         let world = isolated(&tab.session, &tab.target).await?;
-        let data = serde_json::to_string(origin).map_err(|e| BackendError::Protocol(e.to_string()))?;
-        evaluate(&tab.session, Some(world), &format!("({FILL})({data})")).await
+        evaluate(&tab.session, Some(world), &format!("({FILL})({})", Value::from(&*origin.stored))).await
     }
     .await;
     tab.intercept_blank(false);
@@ -194,8 +231,9 @@ pub async fn fingerprint(tab: &Tab) -> Result<String, BackendError> {
     }))
     .await;
     let mut all = String::new();
-    for text in texts {
-        all.push_str(text?.as_str().unwrap_or_default());
+    for (frame, text) in frames.iter().zip(texts) {
+        let text = if_readable(frame, text)?.unwrap_or_default();
+        all.push_str(text.as_str().unwrap_or_default());
         all.push('\u{1}');
     }
     Ok(format!("{:032x}", xxh3_128(all.as_bytes())))

@@ -1,17 +1,32 @@
-// Writes into this origin what storage_dump.js read.
-async ({ local, session, databases }) => {
-  for (const [key, value] of local) localStorage.setItem(key, value);
-  for (const [key, value] of session) sessionStorage.setItem(key, value);
-  for (const { name, version, stores } of databases) {
-    await new Promise((resolve, reject) => {
+// Makes what storage_dump.js read all that this origin has stored. Nothing of it may fail: what is missing would go unnoticed.
+async (text) => {
+  const { local, session, databases } = JSON.parse(text);
+  const replace = (storage, pairs) => {
+    storage.clear();
+    for (const [key, value] of pairs) storage.setItem(key, value);
+  };
+  const remove = (name) =>
+    new Promise((resolve, reject) => {
+      const request = indexedDB.deleteDatabase(name);
+      request.onsuccess = resolve;
+      request.onerror = () => reject(request.error);
+    });
+  const addStore = (database, { name: storeName, keyPath, autoIncrement, indexes, records }) => {
+    const store = database.createObjectStore(storeName, { keyPath, autoIncrement });
+    for (const { name, keyPath, unique, multiEntry } of indexes) store.createIndex(name, keyPath, { unique, multiEntry });
+    for (const { key, value } of records) keyPath === null ? store.put(value, key) : store.put(value);
+  };
+  const add = ({ name, version, stores }) =>
+    new Promise((resolve, reject) => {
       const request = indexedDB.open(name, version);
       request.onerror = () => reject(request.error);
-      request.onblocked = () => reject(new Error('blocked'));
       request.onupgradeneeded = () => {
-        for (const { name: storeName, keyPath, autoIncrement, indexes, records } of stores) {
-          const store = request.result.createObjectStore(storeName, { keyPath, autoIncrement });
-          for (const index of indexes) store.createIndex(index.name, index.keyPath, { unique: index.unique, multiEntry: index.multiEntry });
-          for (const { key, value } of records) keyPath === null ? store.put(value, key) : store.put(value);
+        const { result, transaction } = request;
+        transaction.onabort = () => reject(transaction.error);
+        try {
+          for (const store of stores) addStore(result, store);
+        } catch (error) {
+          reject(error);
         }
       };
       request.onsuccess = () => {
@@ -19,5 +34,8 @@ async ({ local, session, databases }) => {
         resolve();
       };
     });
-  }
+  replace(localStorage, local);
+  replace(sessionStorage, session);
+  for (const { name } of await indexedDB.databases()) await remove(name);
+  for (const database of databases) await add(database);
 }
