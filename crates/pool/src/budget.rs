@@ -27,6 +27,8 @@ pub(crate) enum Standing {
     Launching,
     /// On its way out: its bytes are as good as freed.
     Leaving,
+    /// On its way out for long: nobody knows when its bytes are freed.
+    Lingering,
     /// Serves episodes: asked to go only if no idle host can.
     Busy,
     Idle,

@@ -23,6 +23,6 @@ mod wishes;
 pub use budget::MemoryBudget;
 pub use gate::{Foreground, Gate, GatePermit};
 pub use lease::{Lease, LeaseError, LeaseId, LeaseLimits, LeaseTable};
-pub use lent::Lent;
+pub use lent::{Lent, Spare};
 pub use pool::{HostState, HostView, Pool, PoolView, TakeError};
 pub use spec::PoolSpec;

@@ -10,11 +10,12 @@
 //! ```
 //!
 //! - *launching* is a job in flight and an entry in [`Expectations`](plan::Expectations), which expires.
-//! - *ready* takes new sandboxes. *retiring* takes none, its warm ones are closed, its lent ones go on.
+//! - *ready* takes new sandboxes. *retiring* takes none, its warm ones are closed, its lent ones go on but for those that can
+//!   be spared.
 //! - *gone* has no sandboxes any more; its memory stays charged until the provider has destroyed it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use envfarm_core::{Backend, Endpoints, Host, HostId, HostSpec, Provider, SandboxSpec};
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::Gate;
 use crate::jobs::{self, DESTROY_TIMEOUT, Done, JobError};
 use crate::lent::{Carrier, Placed};
-use crate::plan::{self, HostSeen, Phase, PoolOp, RetireReason, Trouble};
+use crate::plan::{self, HostSeen, Phase, PoolOp, PoolSeen, RetireReason, Trouble};
 use crate::table::{HostEntry, Launch, Shared, Table};
 
 /// How often the levels are looked at if nothing happens: for ages, retries and memory that other pools gave back.
@@ -35,6 +36,8 @@ const TICK: Duration = Duration::from_millis(250);
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// Trouble of that age is over if nothing is missing any more.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
 /// A launch may have to wait this long at the gate before it is no longer believed in.
 const GATE_ALLOWANCE: Duration = Duration::from_secs(60);
 /// On shutdown, how long launches may take to stop by themselves.
@@ -104,11 +107,11 @@ impl Owner {
     fn reconcile(&mut self, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let mut table = shared.lock();
-        self.forget_trouble(&mut table, now);
         self.give_up_launches(&mut table, now);
         let resetting = *self.foreground.borrow_and_update() > 0;
         table.foreground_since = resetting.then(|| table.foreground_since.unwrap_or(now));
         let seen = table.see(&shared, now);
+        self.forget_trouble(&mut table, &seen, now);
         table.surplus_since = plan::surplus(&shared.spec, &seen).then(|| table.surplus_since.unwrap_or(now));
         for op in plan::plan(&shared.spec, &seen, &table.pending, now) {
             self.carry_out(op, &mut table, now);
@@ -134,6 +137,7 @@ impl Owner {
                 let off = table.unshelve(&host, 1);
                 self.dead.extend(off.into_iter().filter_map(|placed| table.retire_sandbox(placed)));
             }
+            PoolOp::AskBack { host } => table.ask_back(&host),
             PoolOp::Retire { host, why } => self.retire(&host, why, table, now),
             PoolOp::Destroy { host } => self.destroy(&host, table),
             PoolOp::Measure { host } => {
@@ -161,7 +165,7 @@ impl Owner {
         let spec = &self.shared.spec;
         let Some(entry) = table.hosts.get_mut(id) else { return };
         let Some(carrier) = entry.carrier.clone() else { return };
-        if !entry.charge.grow(spec.expected_sandbox_bytes) {
+        if !entry.charge.grow(entry.seen.open_cost(spec)) {
             return;
         }
         entry.seen.opening += 1;
@@ -172,8 +176,11 @@ impl Owner {
 
     fn retire(&mut self, id: &HostId, why: RetireReason, table: &mut Table, now: Instant) {
         let Some(entry) = table.hosts.get_mut(id) else { return };
-        entry.seen.phase = Phase::Retiring;
-        entry.settle_charge(&self.shared.spec);
+        (entry.seen.phase, entry.seen.retired_at) = (Phase::Retiring, Some(now));
+        entry.settle_charge(&self.shared.spec, now);
+        if let Some(carrier) = &entry.carrier {
+            carrier.retiring.store(true, Ordering::Relaxed);
+        }
         let HostSeen { served, bytes, .. } = entry.seen;
         tracing::info!(host = %id, ?why, served, bytes, "retiring host");
         let warm = table.unshelve(id, usize::MAX);
@@ -232,7 +239,7 @@ impl Owner {
                 if let Some(entry) = table.hosts.get_mut(&id) {
                     entry.seen.measured_at = Some(now);
                     if let Ok(usage) = bytes {
-                        (entry.seen.bytes, entry.measured_live) = (usage.memory_bytes, entry.seen.live());
+                        (entry.seen.bytes, entry.seen.measured_live) = (usage.memory_bytes, entry.seen.live());
                     }
                 }
             }
@@ -247,7 +254,7 @@ impl Owner {
         let Some(launch) = table.launching.remove(&id) else { return };
         let (carrier, pid) = match result {
             Ok((endpoints, host)) => {
-                let carrier = Arc::new(Carrier { id: id.clone(), host, gone: CancellationToken::new() });
+                let carrier = Arc::new(Carrier { id: id.clone(), host, gone: CancellationToken::new(), retiring: AtomicBool::new(false) });
                 (Some(carrier), endpoints.pid)
             }
             Err(error) => {
@@ -263,11 +270,15 @@ impl Owner {
             opening: 0,
             warm: 0,
             lent: 0,
+            spare: 0,
+            asked_back: 0,
             closing: 0,
             served: 0,
             bytes: 0,
             ready_at: now,
+            retired_at: None,
             measured_at: None,
+            measured_live: 0,
             failed_opens: 0,
             failed_closes: 0,
             must_go: false,
@@ -277,7 +288,7 @@ impl Owner {
             tracing::info!(host = %id, pid, took_ms = (now - launch.began).as_millis() as u64, "host is ready");
             self.jobs.spawn(jobs::watch(Arc::clone(carrier)));
         }
-        let entry = HostEntry { seen, carrier, charge: launch.charge, pid, measured_live: 0, destroy_failures: 0 };
+        let entry = HostEntry { seen, carrier, charge: launch.charge, pid, destroy_failures: 0 };
         table.hosts.insert(id, entry);
     }
 
@@ -342,11 +353,13 @@ impl Owner {
         }
     }
 
-    /// Trouble is over once a host that came after it has lived for a while.
-    fn forget_trouble(&mut self, table: &mut Table, now: Instant) {
+    /// Trouble is over once a host that came after it has lived for a while, or once it is old and no host is missing.
+    fn forget_trouble(&mut self, table: &mut Table, seen: &PoolSeen, now: Instant) {
         let Some(Trouble { failed_at, .. }) = table.pending.trouble else { return };
         let stable = |h: &HostSeen| h.phase == Phase::Ready && h.ready_at > failed_at && now >= h.ready_at + STABLE_AFTER;
-        if table.hosts.values().any(|entry| stable(&entry.seen)) {
+        let ready = seen.hosts.iter().filter(|h| h.phase == Phase::Ready).count();
+        let none_missing = table.launching.is_empty() && ready >= plan::wanted_hosts(&self.shared.spec, seen);
+        if seen.hosts.iter().any(stable) || (none_missing && now >= failed_at + FORGET_AFTER) {
             table.pending.trouble = None;
             self.logged = None;
             tracing::info!(environment = %self.shared.spec.environment, "hosts are stable again");

@@ -16,6 +16,10 @@ use crate::spec::PoolSpec;
 pub const MAX_FAILURES: u32 = 3;
 /// How long more must be there than is wanted before it is given up: demand comes in bursts.
 pub const SHRINK_AFTER: Duration = Duration::from_secs(30);
+/// How long a retiring host holds up the next one. After that its last sandboxes may end whenever they do.
+pub const RETIRE_GRACE: Duration = Duration::from_secs(60);
+/// Retiring hosts at which no worn one follows: each holds memory that its successor needs too.
+pub const MAX_RETIRING: usize = 3;
 /// Launches in flight at once.
 const MAX_LAUNCHES: usize = 4;
 /// How far the rate of takes may raise [`PoolSpec::warm`].
@@ -39,13 +43,20 @@ pub struct HostSeen {
     pub opening: usize,
     pub warm: usize,
     pub lent: usize,
+    /// Of the lent ones, those that their holders could do without and were not asked for yet.
+    pub spare: usize,
+    /// Of the lent ones, those that were asked for and are on their way back.
+    pub asked_back: usize,
     pub closing: usize,
-    /// Sandboxes opened since launch.
+    /// Episodes it was used for: sandboxes opened since launch, and restarts in place.
     pub served: u64,
     /// Last measured; 0 before.
     pub bytes: u64,
     pub ready_at: Instant,
+    pub retired_at: Option<Instant>,
     pub measured_at: Option<Instant>,
+    /// Live sandboxes when it was last measured: up to as many are in `bytes`.
+    pub measured_live: usize,
     /// Opens that failed since one last succeeded.
     pub failed_opens: u32,
     /// Closes that failed since one last succeeded: what they should have freed is still there.
@@ -66,14 +77,26 @@ impl HostSeen {
     pub fn active(&self) -> usize {
         self.opening + self.warm + self.lent
     }
+
+    /// What one more sandbox is charged: nothing where the last measurement saw one that is gone.
+    pub fn open_cost(&self, spec: &PoolSpec) -> u64 {
+        open_cost(spec, self.live(), self.measured_live)
+    }
+
+    /// Whether it retires and its last sandboxes take longer than [`RETIRE_GRACE`] to end.
+    pub fn lingers(&self, now: Instant) -> bool {
+        self.phase == Phase::Retiring && self.retired_at.is_some_and(|at| now - at >= RETIRE_GRACE)
+    }
 }
 
 /// One pool as it is now.
 #[derive(Clone, Debug, Default)]
 pub struct PoolSeen {
     pub hosts: Vec<HostSeen>,
-    /// Takes that wait.
+    /// Takes that wait, for resets.
     pub waiting: usize,
+    /// Takes that wait, for work ahead of resets.
+    pub waiting_ahead: usize,
     /// Slots that leases hold.
     pub leased: usize,
     /// Takes a second, of late.
@@ -145,6 +168,10 @@ pub enum PoolOp {
     Discard {
         host: HostId,
     },
+    /// Ask for one of its spare sandboxes.
+    AskBack {
+        host: HostId,
+    },
     Retire {
         host: HostId,
         why: RetireReason,
@@ -181,7 +208,7 @@ pub fn wanted_hosts(spec: &PoolSpec, seen: &PoolSeen) -> usize {
 /// Sandboxes that takers have, wait for or may soon ask for.
 fn demand(seen: &PoolSeen) -> usize {
     let lent: usize = seen.hosts.iter().filter(|h| h.phase != Phase::Gone).map(|h| h.lent).sum();
-    seen.leased.max(lent + seen.waiting)
+    seen.leased.max(lent + seen.waiting + seen.waiting_ahead)
 }
 
 /// Whether more is there than is wanted. Acted on once it has lasted for [`SHRINK_AFTER`].
@@ -199,11 +226,13 @@ pub fn holds_back(seen: &PoolSeen, now: Instant) -> bool {
 
 /// What to do now. Every operation may be carried out at once, in order.
 pub fn plan(spec: &PoolSpec, seen: &PoolSeen, pending: &Expectations, now: Instant) -> Vec<PoolOp> {
-    let mut plan = Plan { spec, seen, pending, now, free: seen.budget_free, leaving: Vec::new(), ops: Vec::new() };
+    let (free, leaving, ops) = (seen.budget_free, Vec::new(), Vec::new());
+    let mut plan = Plan { spec, seen, pending, now, free, full: false, leaving, ops };
     plan.destroy();
     plan.retire_at_once();
     let successor_needed = plan.hand_over();
     plan.launch(successor_needed);
+    plan.ask_back();
     plan.discard();
     plan.measure();
     plan.ops
@@ -216,6 +245,8 @@ struct Plan<'a> {
     now: Instant,
     /// Of the budget, after what is planned so far.
     free: u64,
+    /// No host has room for all that is to be opened.
+    full: bool,
     /// Ready hosts that get nothing new: retired by this plan, or about to be.
     leaving: Vec<&'a HostId>,
     ops: Vec<PoolOp>,
@@ -258,6 +289,15 @@ impl<'a> Plan<'a> {
         self.in_phase(Phase::Retiring).count() + now_retired
     }
 
+    fn lingering(&self) -> usize {
+        self.in_phase(Phase::Retiring).filter(|h| h.lingers(self.now)).count()
+    }
+
+    /// Whether one more may retire: no other is about to, and few linger.
+    fn may_retire(&self) -> bool {
+        self.retiring() == self.lingering() && self.retiring() < MAX_RETIRING
+    }
+
     /// Opens sandboxes, and lets one host a time go that is worn or too many, if memory allows only after a successor
     /// took over. Says whether a successor must be launched for that.
     fn hand_over(&mut self) -> bool {
@@ -268,7 +308,7 @@ impl<'a> Plan<'a> {
         let worn = worn.max_by_key(|(h, why)| (*why == RetireReason::Memory, h.served, std::cmp::Reverse(h.ready_at)));
         let shrink = self.seen.surplus_since.is_some_and(|since| self.now - since >= SHRINK_AFTER);
         let emptiest = self.staying().min_by_key(|h| h.lent).filter(|_| shrink).map(|h| (h, RetireReason::Surplus));
-        let Some((host, why)) = worn.or(emptiest).filter(|_| self.retiring() == 0) else {
+        let Some((host, why)) = worn.or(emptiest).filter(|_| self.may_retire()) else {
             self.open();
             return false;
         };
@@ -285,7 +325,9 @@ impl<'a> Plan<'a> {
             return false;
         }
         let affordable = self.free >= self.host_cost();
-        if why != RetireReason::Surplus && launching == 0 && self.may_launch() && !affordable {
+        // Those that linger may hold the memory that is missing: the last host that serves waits for them.
+        let others_serve = self.retiring() == 0 || ready > 1;
+        if why != RetireReason::Surplus && launching == 0 && self.may_launch() && !affordable && others_serve {
             self.retire(host, why);
         }
         self.open();
@@ -299,7 +341,9 @@ impl<'a> Plan<'a> {
         let (spec, retiring, launching) = (self.spec, self.retiring(), self.pending.launching(self.now));
         let here = self.in_phase(Phase::Ready).chain(self.in_phase(Phase::Retiring)).count() + launching;
         let serving = here - retiring;
-        let room = spec.max_hosts.max(1) + usize::from(successor_needed || retiring > 0);
+        let lingering = self.lingering();
+        let beside = lingering.min(MAX_RETIRING) + usize::from(successor_needed || retiring > lingering);
+        let room = spec.max_hosts.max(1) + beside;
         let missing = wanted_hosts(spec, self.seen) + usize::from(successor_needed);
         // After a failure one host shows whether it works again.
         let at_once = if self.pending.trouble.is_some() { 1 } else { MAX_LAUNCHES };
@@ -333,20 +377,45 @@ impl<'a> Plan<'a> {
 
         let (most, per_host) = (spec.max_sandboxes.max(1), spec.sandboxes_per_host.max(1));
         let (margin, host_margin) = (PoolSpec::closing_margin(most), PoolSpec::closing_margin(per_host));
-        let ahead = if holds_back(self.seen, self.now) { 0 } else { warm_target(spec, self.seen) };
+        let ahead = if holds_back(self.seen, self.now) { 0 } else { self.seen.waiting_ahead + warm_target(spec, self.seen) };
         let wanted = (self.seen.waiting + ahead).saturating_sub(opening + warm);
         for opened in 0..wanted.min(spec.open_concurrency.max(1).saturating_sub(opening)) {
-            if active >= most || live >= most + margin || self.free < spec.expected_sandbox_bytes {
+            let room = active < most && live < most + margin;
+            let free = self.free;
+            let fits = places.iter_mut().filter(|p| p.active < per_host && p.live < per_host + host_margin && p.cost(spec) <= free);
+            let Some(place) = fits.min_by_key(|p| (p.worn, p.live)).filter(|_| room) else {
+                self.full = true;
                 return opened;
-            }
-            let fits = places.iter_mut().filter(|p| p.active < per_host && p.live < per_host + host_margin);
-            let Some(place) = fits.min_by_key(|p| (p.worn, p.live)) else { return opened };
+            };
+            self.free -= place.cost(spec);
             (place.active, place.live) = (place.active + 1, place.live + 1);
             (active, live) = (active + 1, live + 1);
-            self.free -= spec.expected_sandbox_bytes;
             self.ops.push(PoolOp::Open { host: place.host.clone() });
         }
         wanted.min(spec.open_concurrency.max(1).saturating_sub(opening))
+    }
+
+    /// Asks for spare sandboxes: all those on retiring hosts, which wait for them, and as many as resets wait for without one
+    /// on its way to them.
+    fn ask_back(&mut self) {
+        let retiring = self.in_phase(Phase::Retiring).flat_map(|h| std::iter::repeat_n(&h.id, h.spare));
+        let before = self.ops.len();
+        self.ops.extend(retiring.map(|host| PoolOp::AskBack { host: host.clone() }));
+        let asked = self.ops.len() - before;
+        if !self.full {
+            return;
+        }
+        let on_the_way = |h: &HostSeen| h.opening + h.warm + h.asked_back + h.closing;
+        let here = self.seen.hosts.iter().filter(|h| h.phase != Phase::Gone).map(on_the_way).sum::<usize>();
+        let opens = self.ops.iter().filter(|op| matches!(op, PoolOp::Open { .. })).count();
+        let launches = self.ops.iter().filter(|op| **op == PoolOp::Launch).count() + self.pending.launching(self.now);
+        let coming = here + asked + opens + launches * self.spec.sandboxes_per_host.max(1);
+        let mut places: Vec<(usize, &HostId)> = self.staying().map(|h| (h.spare, &h.id)).collect();
+        for _ in coming..self.seen.waiting {
+            let Some(place) = places.iter_mut().max_by_key(|(spare, _)| *spare).filter(|(spare, _)| *spare > 0) else { return };
+            place.0 -= 1;
+            self.ops.push(PoolOp::AskBack { host: place.1.clone() });
+        }
     }
 
     fn discard(&mut self) {
@@ -381,12 +450,21 @@ struct Room<'a> {
     worn: bool,
     live: usize,
     active: usize,
+    measured_live: usize,
 }
 
 impl<'a> Room<'a> {
     fn of(host: &'a HostSeen, worn: bool) -> Self {
-        Self { host: &host.id, worn, live: host.live(), active: host.active() }
+        Self { host: &host.id, worn, live: host.live(), active: host.active(), measured_live: host.measured_live }
     }
+
+    fn cost(&self, spec: &PoolSpec) -> u64 {
+        open_cost(spec, self.live, self.measured_live)
+    }
+}
+
+fn open_cost(spec: &PoolSpec, live: usize, measured_live: usize) -> u64 {
+    if live < measured_live { 0 } else { spec.expected_sandbox_bytes }
 }
 
 /// Why a host should be replaced, if it should.
@@ -413,7 +491,7 @@ pub fn obstacle(spec: &PoolSpec, seen: &PoolSeen, pending: &Expectations, now: I
     let state = if active >= spec.max_sandboxes.max(1) {
         format!("all {active} sandboxes are in use")
     } else if opening > 0 {
-        format!("{opening} sandboxes are opening for {} takes", seen.waiting)
+        format!("{opening} sandboxes are opening for {} takes", seen.waiting + seen.waiting_ahead)
     } else if launching > 0 {
         format!("{launching} hosts are launching")
     } else if seen.budget_free < spec.expected_host_bytes + spec.expected_sandbox_bytes {

@@ -12,7 +12,7 @@ use crate::gate::Gate;
 use crate::lent::{Lent, Parcel};
 use crate::owner::{Owner, SHUTDOWN_LIMIT};
 use crate::spec::PoolSpec;
-use crate::table::{Shared, Taken};
+use crate::table::{Shared, Taken, Urgency};
 
 /// Warm sandboxes of one environment. Dropping it shuts it down in the background.
 pub struct Pool {
@@ -55,7 +55,7 @@ pub struct HostView {
     pub state: HostState,
     /// Opening, warm, lent and closing.
     pub sandboxes: usize,
-    /// Sandboxes opened since launch.
+    /// Episodes it was used for: sandboxes opened since launch, and restarts in place.
     pub served: u64,
     /// As last measured; 0 until then.
     pub bytes: u64,
@@ -98,23 +98,31 @@ impl Pool {
         Arc::new(Self { shared })
     }
 
-    /// A fresh sandbox, first come first served. Dropping the future loses nothing.
+    /// A fresh sandbox, first come first served and before all work ahead. Dropping the future loses nothing.
     pub async fn take(&self, limit: Duration) -> Result<Lent, TakeError> {
-        self.take_wishing(None, limit).await
+        self.take_wishing(None, Urgency::Now, limit).await
     }
 
     /// A fresh sandbox, by preference one that was opened for `wish`. What takes wish for is what the pool opens sandboxes
     /// for, while their wishes are few.
     pub async fn take_for(&self, wish: SandboxSpec, limit: Duration) -> Result<Lent, TakeError> {
-        self.take_wishing(Some(Arc::new(wish)), limit).await
+        self.take_wishing(Some(Arc::new(wish)), Urgency::Now, limit).await
     }
 
-    async fn take_wishing(&self, wish: Option<Arc<SandboxSpec>>, limit: Duration) -> Result<Lent, TakeError> {
+    /// As [`Pool::take_for`], for work that nobody waits for yet: served while no other take waits, and [spare](Lent::spare)
+    /// from the beginning.
+    pub async fn take_ahead(&self, wish: SandboxSpec, limit: Duration) -> Result<Lent, TakeError> {
+        let mut lent = self.take_wishing(Some(Arc::new(wish)), Urgency::Ahead, limit).await?;
+        lent.spare();
+        Ok(lent)
+    }
+
+    async fn take_wishing(&self, wish: Option<Arc<SandboxSpec>>, urgency: Urgency, limit: Duration) -> Result<Lent, TakeError> {
         let begun = Instant::now();
-        let lent = match self.shared.take(wish.as_ref()) {
+        let lent = match self.shared.take(wish.as_ref(), urgency) {
             Taken::Warm(placed) => {
                 self.shared.metrics.takes_warm.increment(1);
-                Lent { shared: Arc::clone(&self.shared), placed: Some(placed) }
+                Lent { shared: Arc::clone(&self.shared), placed: Some(placed), spare: None }
             }
             Taken::Queued(_place, parcel) => {
                 self.shared.metrics.takes_miss.increment(1);

@@ -13,7 +13,8 @@ pub struct PoolSpec {
     pub sandboxes_per_host: usize,
     /// Hosts kept even while nobody holds a lease.
     pub min_hosts: usize,
-    /// Hosts at once. While one is recycled, its replacement may run beside it: one more.
+    /// Hosts at once. While one is recycled, its replacement may run beside it: one more, and one for each of the few that wait
+    /// long for their last sandboxes.
     pub max_hosts: usize,
     /// Sandboxes to keep ready. Grows with the rate of takes, up to four times this; 0 opens only on demand.
     pub warm: usize,

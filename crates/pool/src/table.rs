@@ -43,9 +43,12 @@ pub(crate) struct Table {
     warm: VecDeque<Placed>,
     /// Waiting to be closed.
     pub(crate) closing: VecDeque<Placed>,
-    /// First come first served by number.
-    waiters: BTreeMap<u64, oneshot::Sender<Parcel>>,
-    next_waiter: u64,
+    /// Served in this order: first come first served within an urgency.
+    waiters: BTreeMap<(Urgency, u64), oneshot::Sender<Parcel>>,
+    /// Lent sandboxes that their holders could do without, and how to ask for them.
+    spares: BTreeMap<u64, (HostId, CancellationToken)>,
+    /// Numbers waiters and spares.
+    next_number: u64,
     leased: usize,
     busy: usize,
     takes: Rate,
@@ -74,22 +77,28 @@ pub(crate) struct HostEntry {
     pub(crate) carrier: Option<Arc<Carrier>>,
     pub(crate) charge: Charge,
     pub(crate) pid: Option<u32>,
-    /// Live sandboxes when it was last measured: later ones are charged as expected.
-    pub(crate) measured_live: usize,
     pub(crate) destroy_failures: u32,
 }
 
 impl HostEntry {
-    pub(crate) fn settle_charge(&mut self, spec: &PoolSpec) {
+    pub(crate) fn settle_charge(&mut self, spec: &PoolSpec, now: Instant) {
         let base = if self.seen.measured_at.is_some() { self.seen.bytes } else { spec.expected_host_bytes };
-        let since = self.seen.live().saturating_sub(self.measured_live) as u64;
+        let since = self.seen.live().saturating_sub(self.seen.measured_live) as u64;
         let standing = match self.seen.phase {
             Phase::Ready if self.seen.lent + self.seen.opening == 0 => Standing::Idle,
             Phase::Ready => Standing::Busy,
+            Phase::Retiring if self.seen.lingers(now) => Standing::Lingering,
             Phase::Retiring | Phase::Gone => Standing::Leaving,
         };
         self.charge.set(base + since * spec.expected_sandbox_bytes, standing);
     }
+}
+
+/// Whether someone waits for what a take is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    Now,
+    Ahead,
 }
 
 /// What a take met.
@@ -102,7 +111,7 @@ pub(crate) enum Taken<'a> {
 /// A place in the queue, given up on drop.
 pub(crate) struct Place<'a> {
     shared: &'a Shared,
-    number: u64,
+    number: (Urgency, u64),
 }
 
 impl Drop for Place<'_> {
@@ -123,7 +132,7 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn take(&self, wish: Option<&Arc<SandboxSpec>>) -> Taken<'_> {
+    pub(crate) fn take(&self, wish: Option<&Arc<SandboxSpec>>, urgency: Urgency) -> Taken<'_> {
         let mut table = self.lock();
         if table.stopping || self.stop.is_cancelled() {
             return Taken::Stopping;
@@ -132,15 +141,15 @@ impl Shared {
         if let Some(wish) = wish {
             table.wishes.remember(wish);
         }
-        let taken = match table.waiters.is_empty().then(|| table.unshelve_for(wish)).flatten() {
+        let first = table.waiters.range(..=(urgency, u64::MAX)).next().is_none();
+        let taken = match first.then(|| table.unshelve_for(wish)).flatten() {
             Some(placed) => {
                 table.lend(&placed.carrier.id);
                 Taken::Warm(placed)
             }
             None => {
                 let (give, parcel) = oneshot::channel();
-                let number = table.next_waiter;
-                table.next_waiter += 1;
+                let number = (urgency, table.number());
                 table.waiters.insert(number, give);
                 Taken::Queued(Place { shared: self, number }, parcel)
             }
@@ -151,12 +160,37 @@ impl Shared {
     }
 
     /// A sandbox that served: closes it in the background, unless its host is gone and it with it.
-    pub(crate) fn end(&self, placed: Placed) {
+    pub(crate) fn end(&self, placed: Placed, spare: Option<u64>) {
         let mut table = self.lock();
+        if let Some(number) = spare {
+            table.keep(number);
+        }
         table.unlend(&placed.carrier.id);
         let dead = table.retire_sandbox(placed);
         drop(table);
         drop(dead);
+        self.wake.notify_one();
+    }
+
+    /// A lent sandbox that could be done without: its number, and what tells that it is wanted back.
+    pub(crate) fn spare(&self, id: &HostId) -> (u64, CancellationToken) {
+        let mut table = self.lock();
+        let (number, wanted) = (table.number(), CancellationToken::new());
+        table.spares.insert(number, (id.clone(), wanted.clone()));
+        table.count(id, |h| h.spare += 1);
+        drop(table);
+        self.wake.notify_one();
+        (number, wanted)
+    }
+
+    /// A spare sandbox that is in use again.
+    pub(crate) fn keep(&self, number: u64) {
+        self.lock().keep(number);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn serves_again(&self, id: &HostId) {
+        self.lock().count(id, |h| h.served += 1);
         self.wake.notify_one();
     }
 
@@ -236,13 +270,14 @@ impl Table {
     pub(crate) fn see(&mut self, shared: &Shared, now: Instant) -> PoolSeen {
         let mut hosts = Vec::with_capacity(self.hosts.len());
         for entry in self.hosts.values_mut() {
-            entry.settle_charge(&shared.spec);
+            entry.settle_charge(&shared.spec, now);
             entry.seen.must_go = entry.seen.phase == Phase::Ready && entry.charge.must_go();
             hosts.push(entry.seen.clone());
         }
         PoolSeen {
             hosts,
-            waiting: self.waiters.len(),
+            waiting: self.waiters.range(..(Urgency::Ahead, 0)).count(),
+            waiting_ahead: self.waiters.range((Urgency::Ahead, 0)..).count(),
             leased: self.leased,
             take_rate: self.takes.at(now),
             open_time: self.open_time,
@@ -278,6 +313,27 @@ impl Table {
             self.warm.push_back(placed);
         }
         None
+    }
+
+    /// Asks for the spare sandbox of a host that became one last: the least work has gone into it.
+    pub(crate) fn ask_back(&mut self, id: &HostId) {
+        let asked = self.spares.values().rev().find(|(host, wanted)| host == id && !wanted.is_cancelled());
+        if let Some((_, wanted)) = asked {
+            wanted.cancel();
+            self.count(id, |h| (h.spare, h.asked_back) = (h.spare - 1, h.asked_back + 1));
+        }
+    }
+
+    fn keep(&mut self, number: u64) {
+        let Some((id, wanted)) = self.spares.remove(&number) else { return };
+        let asked = wanted.is_cancelled();
+        self.count(&id, |h| if asked { h.asked_back -= 1 } else { h.spare -= 1 });
+    }
+
+    /// Of a new waiter or spare.
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
     }
 
     /// Queues a sandbox to be closed; gives it back if there is no host to close it on.

@@ -233,7 +233,13 @@ impl Episode {
         };
         let TaskRef { id: task_id, seed } = self.task.clone();
         let snapshot = Snapshot { level, task_id, seed, actions, fingerprint, state };
-        let stored = Stored { info: info.clone(), snapshot, context: self.request.context.clone() };
+        let stored = Stored {
+            info: info.clone(),
+            snapshot,
+            context: self.request.context.clone(),
+            step_limit: self.limits.steps,
+            time_limit: self.limits.time,
+        };
         (store.insert(stored).map(|()| info), true)
     }
 

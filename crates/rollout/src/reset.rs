@@ -7,7 +7,7 @@
 //! Steps of an episode from a snapshot are numbered from 0 on the wire, as after every reset; its step limit counts the
 //! snapshot's steps too.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use envfarm_core::{
     BackendError, Failure, FailureCode, Observation, ObservationSpec, ResetMode, ResetReport, ResetStrategy, SnapshotLevel, SuiteError,
     TaskRef, Timing, Transition,
 };
-use envfarm_pool::TakeError;
+use envfarm_pool::{Lent, Spare, TakeError};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::environment::Env;
 use crate::episode::{Episode, Laps, Limits, backend_failure, guarded, suite_failure};
@@ -27,6 +28,7 @@ use crate::snapshots::Stored;
 const TRIES: u32 = 3;
 /// Left of a command's time when the pool must answer, so that a full pool and not the deadline is named as the cause.
 const ANSWER_MARGIN: Duration = Duration::from_millis(10);
+pub(crate) const WANTED_BACK: &str = "a reset or a retiring host wanted its sandbox";
 
 /// What the next episode is. Checked: the task is of the suite, the snapshot of the environment.
 #[derive(Clone)]
@@ -51,7 +53,7 @@ pub(crate) struct Ready {
 /// The next episode, being made ready beside the one that runs.
 pub(crate) type Preparing = Pin<Box<dyn Future<Output = Result<Ready, Failure>> + Send>>;
 
-/// What a reset may use of the slot's past: at most one of the two.
+/// What a reset may use of the slot's past: the prepared episode, or else the one before.
 #[derive(Default)]
 pub(crate) struct Leftovers {
     /// The episode before, where its sandbox may serve this one in place.
@@ -70,18 +72,20 @@ pub(crate) async fn reset(
     timing: &mut Timing,
 ) -> Result<(Box<Episode>, Transition), Failure> {
     let began = laps.now;
+    let Leftovers { previous, prepared } = leftovers;
     let mut ready = None;
-    if let Some(prepared) = leftovers.prepared {
+    if let Some(prepared) = prepared {
         ready = take_prepared(start, prepared, laps, timing).await;
     }
     // Not before: what prepares lets those go first who wait.
     let _foreground = env.spec.gate.foreground();
-    if let Some(previous) = leftovers.previous {
-        ready = in_place(env, start, previous, laps, timing).await;
+    match previous {
+        Some(previous) if ready.is_none() => ready = in_place(env, start, previous, laps, timing).await,
+        unused => drop(unused),
     }
     let Ready { mut episode, observations, strategy, verified_clean, check, .. } = match ready {
         Some(ready) => ready,
-        None => fresh(env, start, deadline, laps, timing).await?,
+        None => fresh(env, start, None, deadline, laps, timing).await?,
     };
     episode.limits = start.limits;
     episode.started = laps.now;
@@ -100,12 +104,25 @@ pub(crate) async fn reset(
     Ok((episode, Transition { observations, reset_report: Some(report), ..Transition::default() }))
 }
 
-/// A fresh sandbox at the start state, tried on several while hosts are lost.
-pub(crate) async fn fresh(env: &Env, start: &Start, deadline: Instant, laps: &mut Laps, timing: &mut Timing) -> Result<Ready, Failure> {
+/// A fresh sandbox at the start state, tried on several while hosts are lost. Ahead of its reset it takes its turn after those
+/// that someone waits for, and gives up where the pool wants its sandbox back, until `needed` says that the reset has come.
+pub(crate) async fn fresh(
+    env: &Env,
+    start: &Start,
+    needed: Option<&CancellationToken>,
+    deadline: Instant,
+    laps: &mut Laps,
+    timing: &mut Timing,
+) -> Result<Ready, Failure> {
     let mut tried = 0;
     loop {
         tried += 1;
-        match fresh_once(env, start, deadline, laps, timing).await {
+        let patience = deadline.saturating_duration_since(laps.now).saturating_sub(ANSWER_MARGIN);
+        let ready = match needed {
+            None => fresh_now(env, start, patience, laps, timing).await,
+            Some(needed) => fresh_ahead(env, start, needed, patience, laps, timing).await,
+        };
+        match ready {
             Ok(ready) => return Ok(ready),
             Err(Trouble::Final(failure)) => return Err(failure),
             Err(Trouble::Lost(failure)) if tried >= TRIES => return Err(failure),
@@ -137,14 +154,45 @@ impl Trouble {
     }
 }
 
-async fn fresh_once(env: &Env, start: &Start, deadline: Instant, laps: &mut Laps, timing: &mut Timing) -> Result<Ready, Trouble> {
-    let patience = deadline.saturating_duration_since(laps.now).saturating_sub(ANSWER_MARGIN);
-    let lent = env
-        .spec
-        .pool
-        .take_for(env.spec.suite.sandbox_spec_for(&start.task), patience)
-        .await
-        .map_err(|error| Trouble::Final(no_sandbox(error)))?;
+async fn fresh_now(env: &Env, start: &Start, patience: Duration, laps: &mut Laps, timing: &mut Timing) -> Result<Ready, Trouble> {
+    let lent = env.spec.pool.take_for(env.spec.suite.sandbox_spec_for(&start.task), patience).await;
+    begin(env, start, lent.map_err(no_sandbox)?, laps, timing).await
+}
+
+async fn fresh_ahead(
+    env: &Env,
+    start: &Start,
+    needed: &CancellationToken,
+    patience: Duration,
+    laps: &mut Laps,
+    timing: &mut Timing,
+) -> Result<Ready, Trouble> {
+    let given_up = |reason| Trouble::Final(Failure::new(FailureCode::NoCapacity, reason));
+    let take = env.spec.pool.take_ahead(env.spec.suite.sandbox_spec_for(&start.task), patience);
+    // A reset waits better in its own place in the queue.
+    let lent = needed.run_until_cancelled(take).await.ok_or_else(|| given_up("its reset came before it had a sandbox"))?;
+    let mut lent = lent.map_err(no_sandbox)?;
+    let spare = lent.spare();
+    tokio::select! {
+        biased;
+        () = wanted_back(&spare, needed) => Err(given_up(WANTED_BACK)),
+        ready = begin(env, start, lent, laps, timing) => ready,
+    }
+}
+
+/// Resolves when the pool wants a sandbox back whose reset has not come; never once it has.
+async fn wanted_back(spare: &Spare, needed: &CancellationToken) {
+    tokio::select! {
+        biased;
+        () = needed.cancelled() => {}
+        () = spare.wanted_back() => return,
+    }
+    spare.keep();
+    pending().await
+}
+
+/// Brings a new sandbox to the start state.
+async fn begin(env: &Env, start: &Start, lent: Lent, laps: &mut Laps, timing: &mut Timing) -> Result<Ready, Trouble> {
     let loading = env.spec.gate.load().await;
     timing.queue += laps.lap();
 
@@ -226,6 +274,7 @@ async fn take_prepared(start: &Start, prepared: Preparing, laps: &mut Laps, timi
             return None;
         }
     };
+    ready.episode.lent.keep();
     if ready.episode.host_is_lost() {
         return None;
     }
@@ -238,9 +287,9 @@ async fn take_prepared(start: &Start, prepared: Preparing, laps: &mut Laps, timi
     Some(ready)
 }
 
-/// The same sandbox once more, or `None` where it is not clean or not well: the reset then starts afresh.
+/// The same sandbox once more, or `None` where it is not clean or not well or its host retires: the reset then starts afresh.
 async fn in_place(env: &Env, start: &Start, mut previous: Box<Episode>, laps: &mut Laps, timing: &mut Timing) -> Option<Ready> {
-    if previous.host_is_lost() {
+    if previous.host_is_lost() || previous.lent.host_is_retiring() {
         return None;
     }
     let permit = env.spec.gate.step().await;
@@ -262,15 +311,16 @@ async fn in_place(env: &Env, start: &Start, mut previous: Box<Episode>, laps: &m
         Some((episode, observations))
     });
     let (episode, observations) = again.await?;
+    episode.lent.serves_again();
     let check = "cookies, storage and tabs of the sandbox, before the suite restarted its task in place".to_owned();
     let specs = start.specs.clone();
     Some(Ready { episode, specs, observations, strategy: ResetStrategy::InPlace, verified_clean: true, check })
 }
 
-fn no_sandbox(error: TakeError) -> Failure {
+fn no_sandbox(error: TakeError) -> Trouble {
     let code = match error {
         TakeError::ShuttingDown => FailureCode::ShuttingDown,
         TakeError::Timeout { .. } => FailureCode::NoCapacity,
     };
-    Failure::new(code, error.to_string())
+    Trouble::Final(Failure::new(code, error.to_string()))
 }

@@ -8,7 +8,7 @@
 //!                                     ├─ never touched it ─────────────────────> as it was
 //!                                     └─ dropped or failed with it ────────────> Lost
 //!
-//!   Prepare ──> Next: polled beside the work, consumed by the Reset that it was made for
+//!   Prepare ──> Next: polled beside the work, consumed by the Reset that it was made for, or given up for another's
 //! ```
 //!
 //! The mailbox is served while work runs, so busy slots refuse, replay and cancel at once. An episode waits in a cell that
@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, Admit, After};
 use crate::outlet::{Outlet, Sink};
-use crate::reset::{Leftovers, Preparing, Ready, Start};
+use crate::reset::{Leftovers, Preparing, Ready, Start, WANTED_BACK};
 use crate::work::{self, Cell, Finished, SlotContext};
 
 const DEADLINE_PASSED: &str = "the command's deadline passed";
@@ -111,6 +111,8 @@ struct Work {
 /// The episode made ready by `Prepare`.
 struct Next {
     start: Start,
+    /// Tells its preparation that its reset has come.
+    needed: CancellationToken,
     state: Preparation,
 }
 
@@ -121,6 +123,7 @@ enum Preparation {
 
 impl Next {
     fn into_future(self) -> Preparing {
+        self.needed.cancel();
         match self.state {
             Preparation::Working(preparing) => preparing,
             Preparation::Done(ready) => Box::pin(async move { *ready }),
@@ -146,6 +149,8 @@ enum Event {
     Finished(Finished),
     DeadlinePassed,
     Prepared,
+    /// The pool wants back the sandbox of the episode that is over.
+    WantedBack,
     Unblocked,
     Message(Message),
 }
@@ -162,6 +167,7 @@ impl Slot {
                 }
                 Event::DeadlinePassed => self.abort(FailureCode::DeadlineExceeded, DEADLINE_PASSED),
                 Event::Prepared | Event::Unblocked => {}
+                Event::WantedBack => drop(self.episode.take()),
                 Event::Message(Message::Command(received)) => self.receive(*received),
                 Event::Message(Message::Cancel(request_id)) => {
                     if self.admission.in_flight() == Some(request_id) {
@@ -184,6 +190,7 @@ impl Slot {
             () = stop => Event::Stop,
             finished = working(&mut self.work) => finished.map_or(Event::DeadlinePassed, Event::Finished),
             () = preparing(&mut self.next) => Event::Prepared,
+            () = self.episode.wanted_back() => Event::WantedBack,
             () = self.outlet.unblock(), if blocked => Event::Unblocked,
             message = self.messages.recv(), if !blocked => message.map_or(Event::Stop, Event::Message),
         }
@@ -238,10 +245,13 @@ impl Slot {
     /// What the next episode may use of this slot; everything else of the past goes now, so that its sandbox is free
     /// before another one is asked for.
     fn leftovers(&mut self, start: &Start) -> Leftovers {
-        let fresh = start.mode == ResetMode::Fresh && start.snapshot.is_none();
-        let prepared = self.next.take().filter(|next| fresh && next.start.task == start.task).map(Next::into_future);
-        let in_place = start.mode == ResetMode::InPlace && start.snapshot.is_none();
-        let previous = self.episode.take().filter(|previous| in_place && previous.task.id == start.task.id);
+        let of_task = start.snapshot.is_none();
+        let prepared = self.next.take().filter(|next| of_task && next.start.task == start.task).map(Next::into_future);
+        let in_place = start.mode == ResetMode::InPlace && of_task;
+        let mut previous = self.episode.take().filter(|previous| in_place && previous.task.id == start.task.id);
+        if let Some(previous) = &mut previous {
+            previous.lent.keep();
+        }
         Leftovers { previous, prepared }
     }
 
@@ -253,8 +263,9 @@ impl Slot {
         }
         // The one before is given back first: its sandbox may be the one that this gets.
         self.next = None;
-        let preparing = work::prepare(self.context.clone(), start.clone());
-        self.next = Some(Next { start, state: Preparation::Working(Box::pin(preparing)) });
+        let needed = CancellationToken::new();
+        let preparing = work::prepare(self.context.clone(), start.clone(), needed.clone());
+        self.next = Some(Next { start, needed, state: Preparation::Working(Box::pin(preparing)) });
     }
 
     /// Ends the command in flight, if any, without its answer. Its sandbox goes with it, unless it was never touched.
@@ -334,12 +345,18 @@ async fn working(work: &mut Option<Work>) -> Option<Finished> {
     }
 }
 
-/// Moves the next episode on; resolves when it is ready or has failed.
+/// Moves the next episode on; resolves when it is ready or has failed, and when the pool wants it back.
 async fn preparing(next: &mut Option<Next>) {
     match next {
         Some(Next { state, .. }) => match state {
             Preparation::Working(preparing) => *state = Preparation::Done(Box::new(preparing.await)),
-            Preparation::Done(_) => pending().await,
+            Preparation::Done(ready) => match ready.as_ref() {
+                Ok(done) => {
+                    done.episode.lent.wanted_back().await;
+                    **ready = Err(Failure::new(FailureCode::NoCapacity, WANTED_BACK));
+                }
+                Err(_) => pending().await,
+            },
         },
         None => pending().await,
     }

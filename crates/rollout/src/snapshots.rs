@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use envfarm_core::command::SnapshotInfo;
 use envfarm_core::observation::EpisodeContext;
@@ -17,6 +18,9 @@ pub struct Stored {
     pub snapshot: Snapshot,
     /// What the episode had told its agent so far; observations of a fork repeat it.
     pub context: EpisodeContext,
+    /// Limits of the episode, which a fork has too unless its reset sets others.
+    pub step_limit: Option<u32>,
+    pub time_limit: Option<Duration>,
 }
 
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 //! All of them wait for the gate first and only then take the episode out of its [`Cell`]: an operation that is dropped
 //! while it waits has harmed nothing.
 
+use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -81,7 +82,8 @@ impl SlotContext {
                         (stored.info.task.clone(), Some(stored))
                     }
                 };
-                let limits = self.limits(&task, reset.step_limit, reset.time_limit);
+                let (steps, time) = snapshot.as_ref().map_or((None, None), |stored| (stored.step_limit, stored.time_limit));
+                let limits = self.limits(&task, reset.step_limit.or(steps), reset.time_limit.or(time));
                 let limits = limits.ok_or_else(|| unknown_task("reset.task.task_id", &task))?;
                 let asked = reset.mode.unwrap_or(spec.default_mode);
                 let mode = if spec.suite.resets_in_place() { asked } else { ResetMode::Fresh };
@@ -90,7 +92,7 @@ impl SlotContext {
         }
     }
 
-    /// What was asked for, else the task's, else the environment's. `None` if there is no such task.
+    /// What was asked for (or the snapshot's episode had), else the task's, else the environment's. `None` if there is no such task.
     fn limits(&self, task: &TaskRef, steps: Option<u32>, time: Option<Duration>) -> Option<Limits> {
         let info = self.env.task(&task.id)?;
         Some(Limits { steps: steps.or(info.step_limit), time: time.or(info.time_limit).or(self.env.spec.time_limit) })
@@ -112,6 +114,18 @@ impl Cell {
 
     pub fn put(&self, episode: Box<Episode>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(episode);
+    }
+
+    /// Resolves when the pool wants back the sandbox of an episode that is over; never while there is none.
+    pub fn wanted_back(&self) -> impl Future<Output = ()> + Send + use<> {
+        let cell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = cell.as_ref().map(|episode| episode.lent.wanted_back());
+        async move {
+            match wanted {
+                Some(wanted) => wanted.await,
+                None => pending().await,
+            }
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -151,8 +165,9 @@ pub(crate) async fn step(
             let over = done.terminated || done.truncated.is_some();
             if over {
                 episode.running = None;
+                episode.lent.spare();
             }
-            // An ended episode's sandbox is of use only to a reset in place.
+            // An ended episode's sandbox is of use only to a reset in place, until the pool wants it back.
             if !over || env.spec.suite.resets_in_place() {
                 cell.put(episode);
             }
@@ -212,13 +227,17 @@ pub(crate) async fn reset(
     }
 }
 
-/// Makes an episode ready in the background, within a time of its own: the command was answered long ago.
-pub(crate) async fn prepare(context: Arc<SlotContext>, start: Start) -> Result<Ready, Failure> {
+/// Makes an episode ready in the background, within a time of its own: the command was answered long ago. `needed` tells that
+/// its reset has come.
+pub(crate) async fn prepare(context: Arc<SlotContext>, start: Start, needed: CancellationToken) -> Result<Ready, Failure> {
+    if !context.env.spec.suite.waits(&start.task) {
+        return Err(Failure::new(FailureCode::Unsupported, format!("task {} goes on by itself: its reset starts it", start.task.id)));
+    }
     let deadline = Instant::now() + context.prepare_timeout;
     // Nobody waits for this yet.
-    context.env.spec.gate.calm().await;
+    needed.run_until_cancelled(context.env.spec.gate.calm()).await;
     let mut laps = Laps::start();
     let mut timing = Timing::default();
-    let ready = timeout_at(deadline, reset::fresh(&context.env, &start, deadline, &mut laps, &mut timing)).await;
+    let ready = timeout_at(deadline, reset::fresh(&context.env, &start, Some(&needed), deadline, &mut laps, &mut timing)).await;
     ready.unwrap_or_else(|_| Err(Failure::new(FailureCode::DeadlineExceeded, "the next episode was not ready in time")))
 }

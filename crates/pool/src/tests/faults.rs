@@ -76,6 +76,20 @@ async fn failing_launches_back_off_and_takes_say_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn trouble_is_forgotten_once_no_new_host_is_needed() {
+    let mock = Mock::default();
+    let pool = mock.start(spec());
+    until(&pool, SOON, "warm", |v| v.warm == 4).await;
+    mock.world().launch = Mood::Fails("no such image");
+    pool.set_leased_slots(12);
+    until(&pool, SOON, "trouble", |v| v.trouble.is_some()).await;
+    sleep(Duration::from_secs(90)).await;
+    assert!(pool.view().trouble.is_some(), "a host is missing still");
+    pool.set_leased_slots(0);
+    until(&pool, Duration::from_secs(90), "no trouble", |v| v.trouble.is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_host_that_always_dies_young_is_not_launched_in_a_storm() {
     let mock = Mock::default();
     let pool = mock.start(spec());

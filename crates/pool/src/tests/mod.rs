@@ -5,4 +5,5 @@ mod leases;
 mod mock;
 mod plan;
 mod recycling;
+mod spare;
 mod taking;

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use crate::PoolSpec;
-use crate::plan::{Expectations, HostSeen, Phase, PoolOp, PoolSeen, Trouble, plan, surplus, wanted_hosts, warm_target};
+use crate::plan::{
+    Expectations, HostSeen, MAX_RETIRING, Phase, PoolOp, PoolSeen, RETIRE_GRACE, Trouble, plan, surplus, wanted_hosts, warm_target,
+};
 
 /// A pool reduced to what the plan sees. Jobs end only when told.
 #[derive(Debug)]
@@ -27,6 +29,11 @@ struct Model {
 enum Event {
     Lease(usize),
     Take,
+    TakeAhead,
+    /// A holder could do without its sandbox, needs it after all, gives back what it was asked for.
+    Spare(usize),
+    Keep(usize),
+    GiveBack(usize),
     Return(usize),
     LaunchEnds(bool),
     OpenEnds(usize, bool),
@@ -47,7 +54,10 @@ impl Model {
     /// What is charged: expected costs until measured.
     fn used(&self) -> u64 {
         let spec = &self.spec;
-        let of = |h: &HostSeen| h.bytes.max(spec.expected_host_bytes) + h.live() as u64 * spec.expected_sandbox_bytes;
+        let of = |h: &HostSeen| {
+            let since = h.live().saturating_sub(h.measured_live) as u64;
+            h.bytes.max(spec.expected_host_bytes) + since * spec.expected_sandbox_bytes
+        };
         self.seen.hosts.iter().map(of).sum::<u64>() + self.pending.launches.len() as u64 * spec.expected_host_bytes
     }
 
@@ -78,10 +88,14 @@ impl Model {
                 let host = self.host(host);
                 (host.warm, host.closing) = (host.warm - 1, host.closing + 1);
             }
+            PoolOp::AskBack { host } => {
+                let host = self.host(host);
+                (host.spare, host.asked_back) = (host.spare - 1, host.asked_back + 1);
+            }
             PoolOp::Retire { host, .. } => {
                 let host = self.host(host);
                 assert_eq!(host.phase, Phase::Ready, "retires only what serves");
-                host.phase = Phase::Retiring;
+                (host.phase, host.retired_at) = (Phase::Retiring, Some(now));
                 (host.warm, host.closing) = (0, host.closing + host.warm);
             }
             PoolOp::Destroy { host } => {
@@ -99,11 +113,12 @@ impl Model {
 
     /// Gives a new sandbox, or one given back, to whom it is for.
     fn settle(&mut self) {
-        while self.seen.waiting > 0
+        while self.seen.waiting + self.seen.waiting_ahead > 0
             && let Some(host) = self.seen.hosts.iter_mut().find(|h| h.phase == Phase::Ready && h.warm > 0)
         {
             (host.warm, host.lent) = (host.warm - 1, host.lent + 1);
-            self.seen.waiting -= 1;
+            let waiting = if self.seen.waiting > 0 { &mut self.seen.waiting } else { &mut self.seen.waiting_ahead };
+            *waiting -= 1;
         }
     }
 
@@ -117,8 +132,26 @@ impl Model {
         match *event {
             Event::Lease(slots) => self.seen.leased = slots,
             Event::Take => self.seen.waiting += 1,
+            Event::TakeAhead => self.seen.waiting_ahead += 1,
+            Event::Spare(n) => {
+                if let Some(i) = pick(hosts, n, |h| h.lent > h.spare + h.asked_back) {
+                    hosts[i].spare += 1;
+                }
+            }
+            Event::Keep(n) => {
+                if let Some(i) = pick(hosts, n, |h| h.spare + h.asked_back > 0) {
+                    let host = &mut hosts[i];
+                    *(if host.asked_back > 0 { &mut host.asked_back } else { &mut host.spare }) -= 1;
+                }
+            }
+            Event::GiveBack(n) => {
+                if let Some(i) = pick(hosts, n, |h| h.asked_back > 0) {
+                    (hosts[i].lent, hosts[i].asked_back) = (hosts[i].lent - 1, hosts[i].asked_back - 1);
+                    hosts[i].closing += usize::from(hosts[i].phase != Phase::Gone);
+                }
+            }
             Event::Return(n) => {
-                if let Some(i) = pick(hosts, n, |h| h.lent > 0) {
+                if let Some(i) = pick(hosts, n, |h| h.lent > h.spare + h.asked_back) {
                     hosts[i].lent -= 1;
                     hosts[i].closing += usize::from(hosts[i].phase != Phase::Gone);
                 }
@@ -138,11 +171,15 @@ impl Model {
                     opening: 0,
                     warm: 0,
                     lent: 0,
+                    spare: 0,
+                    asked_back: 0,
                     closing: 0,
                     served: 0,
                     bytes: 0,
                     ready_at: now,
+                    retired_at: None,
                     measured_at: None,
+                    measured_live: 0,
                     failed_opens: 0,
                     failed_closes: 0,
                     must_go: false,
@@ -168,7 +205,7 @@ impl Model {
             Event::DestroyEnds => hosts.retain(|h| h.phase != Phase::Gone || h.destroy_at.is_some()),
             Event::Measured(n, bytes) => {
                 if let Some(i) = pick(hosts, n, |h| h.phase != Phase::Gone) {
-                    (hosts[i].bytes, hosts[i].measured_at) = (bytes, Some(now));
+                    (hosts[i].bytes, hosts[i].measured_at, hosts[i].measured_live) = (bytes, Some(now), hosts[i].live());
                 }
                 self.seen.measuring = false;
             }
@@ -189,7 +226,8 @@ impl Model {
         let spec = &self.spec;
         let here: Vec<&HostSeen> = self.seen.hosts.iter().filter(|h| h.phase != Phase::Gone).collect();
         let hosts = here.len() + self.pending.launching(self.now);
-        prop_assert!(hosts <= spec.max_hosts + 1, "{hosts} hosts");
+        let lingering = here.iter().filter(|h| h.lingers(self.now)).count();
+        prop_assert!(hosts <= spec.max_hosts + 1 + lingering.min(MAX_RETIRING), "{hosts} hosts");
         let active: usize = here.iter().map(|h| h.active()).sum();
         let live: usize = here.iter().map(|h| h.live()).sum();
         prop_assert!(active <= spec.max_sandboxes, "{active} active");
@@ -211,7 +249,8 @@ impl Model {
             }
             self.check()?;
             let idle = ops.is_empty();
-            let jobs = |m: &Self| m.pending.launches.len() + m.seen.hosts.iter().map(|h| h.opening + h.closing).sum::<usize>();
+            let jobs =
+                |m: &Self| m.pending.launches.len() + m.seen.hosts.iter().map(|h| h.opening + h.closing + h.asked_back).sum::<usize>();
             if idle && jobs(self) == 0 && self.seen.hosts.iter().all(|h| h.phase != Phase::Gone) {
                 return Ok(round);
             }
@@ -219,6 +258,7 @@ impl Model {
                 Event::LaunchEnds(true),
                 Event::OpenEnds(round, true),
                 Event::CloseEnds(round, true),
+                Event::GiveBack(round),
                 Event::Measured(round, 0),
                 Event::DestroyEnds,
                 Event::Pass(100),
@@ -254,6 +294,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         1 => (0..30usize).prop_map(Event::Lease),
         4 => Just(Event::Take),
+        2 => Just(Event::TakeAhead),
+        3 => any::<usize>().prop_map(Event::Spare),
+        1 => any::<usize>().prop_map(Event::Keep),
+        2 => any::<usize>().prop_map(Event::GiveBack),
         4 => any::<usize>().prop_map(Event::Return),
         3 => prop::bool::weighted(0.8).prop_map(Event::LaunchEnds),
         6 => (any::<usize>(), prop::bool::weighted(0.9)).prop_map(|(n, ok)| Event::OpenEnds(n, ok)),
@@ -334,10 +378,72 @@ proptest! {
             || ready().all(|h| h.active() >= spec.sandboxes_per_host);
         if full {
             prop_assert!(warm <= warm_target(spec, seen));
+            let spare: usize = all().map(|h| h.spare).sum();
+            prop_assert!(seen.waiting == 0 || spare == 0, "resets wait and others could do without: {seen:#?}");
         } else {
-            prop_assert_eq!((warm, seen.waiting), (warm_target(spec, seen), 0));
+            prop_assert_eq!((warm, seen.waiting, seen.waiting_ahead), (warm_target(spec, seen), 0, 0));
         }
     }
+
+    #[test]
+    fn nothing_is_asked_back_while_no_reset_waits_and_no_more_than_wait(spec in specs(), budget in 0..1200u64, events in events()) {
+        let mut model = Model::new(spec, budget);
+        for event in events {
+            let retiring = |h: &&HostSeen| h.phase == Phase::Retiring;
+            let leaving: usize = model.seen.hosts.iter().filter(retiring).map(|h| h.spare).sum();
+            let ops = model.plan();
+            let asked = ops.iter().filter(|op| matches!(op, PoolOp::AskBack { .. })).count();
+            let opens = ops.iter().filter(|op| matches!(op, PoolOp::Open { .. })).count();
+            prop_assert!(asked >= leaving, "a host that retires waits for what could be done without");
+            let on_the_way: usize = model.seen.hosts.iter().filter(|h| h.phase != Phase::Gone).map(|h| h.asked_back + h.opening).sum();
+            let short = model.seen.waiting.saturating_sub(on_the_way + opens);
+            prop_assert!(asked <= leaving + short, "{asked} asked for {short}");
+            for op in &ops {
+                model.apply(op);
+            }
+            model.happen(&event);
+        }
+    }
+}
+
+#[test]
+fn a_lingering_host_lets_the_next_one_retire_until_too_many_do() {
+    let spec = PoolSpec { min_hosts: 1, max_hosts: 1, warm: 0, recycle_after: Duration::from_secs(600), ..PoolSpec::default() };
+    let mut model = Model::new(spec, u64::MAX / 2);
+    for retired in 1..=MAX_RETIRING {
+        model.converge().unwrap();
+        let host = model.seen.hosts.iter_mut().find(|h| h.phase == Phase::Ready).unwrap();
+        host.lent = 1;
+        model.now += Duration::from_secs(600);
+        model.converge().unwrap();
+        let retiring = model.seen.hosts.iter().filter(|h| h.phase == Phase::Retiring).count();
+        assert_eq!((retiring, model.seen.hosts.len()), (retired, retired + 1));
+    }
+    model.seen.hosts.iter_mut().for_each(|h| h.lent = 1);
+    model.now += Duration::from_secs(600);
+    model.converge().unwrap();
+    assert_eq!(model.seen.hosts.iter().filter(|h| h.phase == Phase::Ready).count(), 1, "so many linger already");
+    model.seen.hosts[0].lent = 0;
+    model.converge().unwrap();
+    assert_eq!(model.seen.hosts.iter().filter(|h| h.phase == Phase::Retiring).count(), MAX_RETIRING);
+    assert!(model.seen.hosts.iter().filter(|h| h.lingers(model.now)).count() < MAX_RETIRING);
+}
+
+#[test]
+fn the_last_host_that_serves_does_not_retire_for_memory_that_a_lingering_one_holds() {
+    let spec = PoolSpec { min_hosts: 1, max_hosts: 2, warm: 0, recycle_after: Duration::from_secs(600), ..PoolSpec::default() };
+    let one = spec.expected_host_bytes + 2 * spec.expected_sandbox_bytes;
+    let mut model = Model::new(spec, 2 * one);
+    model.converge().unwrap();
+    model.seen.hosts[0].lent = 1;
+    model.now += Duration::from_secs(600);
+    model.converge().unwrap();
+    let phases = |model: &Model| model.seen.hosts.iter().map(|h| h.phase).collect::<Vec<_>>();
+    assert_eq!(phases(&model), [Phase::Retiring, Phase::Ready]);
+    model.now += Duration::from_secs(600) + RETIRE_GRACE;
+    model.seen.hosts[1].lent = 1;
+    model.converge().unwrap();
+    assert_eq!(phases(&model), [Phase::Retiring, Phase::Ready]);
 }
 
 #[test]

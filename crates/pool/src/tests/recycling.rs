@@ -137,3 +137,39 @@ async fn over_budget_the_largest_idle_host_of_all_pools_goes() {
     assert_eq!((of(&busy), of(&small)), (busy_host, small_host));
     assert!(budget.used() <= 1000, "{}", budget.used());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_waits_long_for_its_last_sandbox_does_not_keep_others_from_being_recycled() {
+    let mock = Mock::default();
+    let pool = mock.start(PoolSpec { min_hosts: 3, max_hosts: 3, recycle_after: Duration::from_secs(600), ..spec() });
+    until(&pool, SOON, "warm", |v| v.warm == 4 && hosts(v, HostState::Ready) == 3).await;
+    let old = ids(&pool);
+    let idle: Vec<_> = futures::future::join_all((0..12).map(|_| pool.take(SOON))).await;
+    let on: BTreeSet<_> = idle.iter().map(|lent| lent.as_ref().unwrap().host().clone()).collect();
+    assert_eq!(on, old, "every host has a sandbox that never ends");
+    let ready = |v: &crate::PoolView| v.hosts.iter().filter(|h| h.state == HostState::Ready && !old.contains(&h.id)).count();
+    until(&pool, Duration::from_secs(800), "all replaced", |v| {
+        assert!(v.hosts.len() <= 6 && hosts(v, HostState::Ready) >= 3, "{v:?}");
+        ready(v) == 3
+    })
+    .await;
+    // Three of them are enough: the next ones stay until one of these has gone.
+    until(&pool, Duration::from_secs(1500), "worn again", |v| v.hosts.iter().all(|h| h.age > Duration::from_secs(900))).await;
+    drop(idle);
+    until(&pool, Duration::from_secs(300), "replaced again", |v| v.hosts.iter().all(|h| h.age < Duration::from_secs(300))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_budget_a_host_that_lingers_does_not_stand_in_for_one_that_goes() {
+    let mock = Mock::default();
+    let budget = MemoryBudget::new(1000);
+    let first = mock.start_within(PoolSpec { warm: 0, ..spec() }, Arc::clone(&budget));
+    let second = mock.start_within(PoolSpec { warm: 0, ..spec() }, Arc::clone(&budget));
+    let idle = [first.take(SOON).await.unwrap(), second.take(SOON).await.unwrap()];
+    for (lent, bytes) in idle.iter().zip([600, 550]) {
+        mock.world().bytes_of.insert(lent.host().clone(), bytes);
+    }
+    until(&first, Duration::from_secs(15), "retiring", |v| hosts(v, HostState::Retiring) == 1).await;
+    assert_eq!(hosts(&second.view(), HostState::Retiring), 0);
+    until(&second, Duration::from_secs(120), "retiring too", |v| hosts(v, HostState::Retiring) == 1).await;
+}

@@ -9,6 +9,7 @@ mod faults;
 mod leases;
 mod null;
 mod prepare;
+mod room;
 mod sessions;
 mod snapshots;
 mod support;

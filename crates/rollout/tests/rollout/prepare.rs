@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use envfarm_core::command::{Done, Op};
-use envfarm_core::{BackendError, ObservationKind, ResetStrategy, SlotState};
+use envfarm_core::{BackendError, ObservationKind, ResetMode, ResetStrategy, SlotState};
 
 use crate::support::*;
 
@@ -104,7 +104,8 @@ async fn a_prepared_episode_that_broke_falls_back_to_a_fresh_one() {
     let unsupported = || Fault::Fails(BackendError::Unsupported("that page"));
     bench.world.fault(At::SetUp, unsupported());
     prepare(&mut client, "open", 2).await;
-    settle().await;
+    // Until there is a host again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(report(&client.run(0, reset_to("open", 2)).await).strategy, ResetStrategy::Fresh);
 }
 
@@ -117,4 +118,27 @@ async fn its_time_limit_counts_from_the_reset() {
     let outcome = client.run(0, reset_to("open", 1)).await;
     assert_eq!(report(&outcome).strategy, ResetStrategy::Prepared);
     assert_eq!(transition(&client.run(0, say("in time")).await).truncated, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_resets_are_in_place_it_is_taken_all_the_same() {
+    let bench = Setting { in_place: true, default_mode: ResetMode::InPlace, ..Setting::default() }.build();
+    let mut client = bench.client(1);
+    client.reset(0, "open").await;
+    prepare(&mut client, "open", 9).await;
+    settle().await;
+    assert_eq!(report(&client.run(0, reset_to("open", 9)).await).strategy, ResetStrategy::Prepared);
+    settle().await;
+    assert_eq!(bench.pool.view().busy, 1, "the episode before gave its sandbox back");
+
+    prepare(&mut client, "open", 10).await;
+    settle().await;
+    assert_eq!(report(&client.run(0, reset_to("open", 11)).await).strategy, ResetStrategy::InPlace, "it was made for another");
+    settle().await;
+    assert_eq!(bench.pool.view().busy, 1);
+
+    bench.world.fault(At::SetUp, Fault::Fails(BackendError::Unsupported("that page")));
+    prepare(&mut client, "open", 12).await;
+    settle().await;
+    assert_eq!(report(&client.run(0, reset_to("open", 12)).await).strategy, ResetStrategy::InPlace, "it came to nothing");
 }

@@ -123,3 +123,18 @@ async fn an_episode_too_long_to_be_played_again_can_still_be_stored() {
     let refused = client.run(1, Op::Snapshot(SnapshotLevel::Replay)).await;
     assert_eq!(failure(&refused).code, FailureCode::Unsupported, "nor can what goes on from it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_has_the_limits_of_its_origin_unless_it_is_given_others() {
+    let bench = Bench::new();
+    let mut client = bench.client(3);
+    let reset = |from, step_limit| Op::Reset(Reset { from, mode: None, step_limit, time_limit: None });
+    client.run(0, reset(ResetFrom::Task(task("open", 7)), Some(2))).await;
+    client.run(0, say("a")).await;
+    let info = snapshot(&mut client, 0, SnapshotLevel::Replay).await;
+    let fork = client.run(1, reset(ResetFrom::Snapshot(info.id.clone()), None)).await;
+    assert_eq!(report(&fork).step_limit, Some(2));
+    assert_eq!(transition(&client.run(1, say("b")).await).truncated, Some(TruncationCause::StepLimit));
+    let fork = client.run(2, reset(ResetFrom::Snapshot(info.id), Some(9))).await;
+    assert_eq!(report(&fork).step_limit, Some(9));
+}

@@ -247,6 +247,8 @@ pub struct Setting {
     pub max_slots: u32,
     pub max_sandboxes: usize,
     pub in_place: bool,
+    pub default_mode: ResetMode,
+    pub recycle_after_served: u64,
     pub time_limit: Option<Duration>,
     pub gate: Gate,
     pub max_hosts: usize,
@@ -259,6 +261,8 @@ impl Default for Setting {
             max_slots: 64,
             max_sandboxes: 64,
             in_place: false,
+            default_mode: ResetMode::Fresh,
+            recycle_after_served: u64::MAX,
             time_limit: None,
             gate: Gate::new(64, 64),
             max_hosts: 4,
@@ -274,6 +278,7 @@ impl Setting {
             max_sandboxes: self.max_sandboxes,
             max_hosts: self.max_hosts,
             warm: 2,
+            recycle_after_served: self.recycle_after_served,
             ..PoolSpec::default()
         };
         let backend = Arc::new(MockBackend(world.clone()));
@@ -292,7 +297,7 @@ impl Setting {
             pool: pool.clone(),
             gate: self.gate,
             max_slots: self.max_slots,
-            default_mode: ResetMode::Fresh,
+            default_mode: self.default_mode,
             time_limit: self.time_limit,
             observations,
             snapshot_levels,
