@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use crate::cdp::{Connection, EventSink, Session};
-use crate::tab::{AttachedToTarget, Tab, TargetInfo, clip};
+use crate::events::{AttachedToTarget, TargetInfo};
+use crate::tab::{Tab, clip};
 
 /// Tabs that a sandbox may have; a page that opens more has them closed.
 pub const MAX_TABS: usize = 16;

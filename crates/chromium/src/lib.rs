@@ -7,6 +7,7 @@ mod act;
 pub mod cdp;
 mod context;
 mod devtools;
+mod events;
 mod host;
 pub mod observe;
 mod sandbox;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use envfarm_core::{Action, ActionResult, ActionStatus, BackendError, Observation, ObservationRequest, Sandbox, SandboxSpec, WebPage};
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{timeout, timeout_at};
 
@@ -34,6 +35,8 @@ const NAVIGATE_LIMIT: Duration = Duration::from_secs(20);
 /// How long a tab that no longer answers may take to be gone, and how many of them one observation outlives.
 const CLOSING_LIMIT: Duration = Duration::from_millis(500);
 const CLOSING_TABS: usize = 3;
+/// How long a tab in the background may take to tell its title.
+const TITLE_LIMIT: Duration = Duration::from_millis(500);
 /// How long what a parsed page loads beside itself may then take.
 const SUBRESOURCES_LIMIT: Duration = Duration::from_secs(8);
 /// How long closing may take; what is left then dies with the host.
@@ -233,17 +236,25 @@ impl ChromiumSandbox {
                     _ if error.is_target_gone() => Ok((ActionStatus::Ok, String::new())),
                     CdpError::Timeout { limit, .. } => Ok((ActionStatus::TimedOut, format!("the page did not react within {limit:?}"))),
                     CdpError::Refused { message, .. } => Ok((ActionStatus::Failed, message)),
+                    // A script of ours threw: the page did what it was not made for.
+                    CdpError::Malformed { method: "Runtime.evaluate", reason } => Ok((ActionStatus::Failed, reason)),
                     CdpError::Malformed { .. } => Err(error.into()),
                 }
             }
         }
     }
 
-    fn page_state(&self) -> PageState {
+    async fn page_state(&self) -> PageState {
         let (tabs, active) = self.context.tabs();
+        // What the browser tells of a target is older than its document's title.
+        let title = async |(i, tab): (usize, &Arc<Tab>)| {
+            let asked = if i == active { None } else { tab.frames().title(TITLE_LIMIT).await.ok() };
+            asked.unwrap_or_else(|| tab.title())
+        };
+        let titles = join_all(tabs.iter().enumerate().map(title)).await;
         PageState {
             active,
-            tabs: tabs.iter().map(|t| observe::TabInfo { url: t.url(), title: t.title() }).collect(),
+            tabs: tabs.iter().zip(titles).map(|(tab, title)| observe::TabInfo { url: tab.url(), title }).collect(),
             viewport: self.context.viewport(),
         }
     }
@@ -319,7 +330,7 @@ impl Sandbox for ChromiumSandbox {
         loop {
             self.ensure_tab().await?;
             let tab = self.live_tab()?;
-            let (frames, state) = (tab.frames(), self.page_state());
+            let (frames, state) = (tab.frames(), self.page_state().await);
             let seen = self.with_live(&tab, observe::capture(&frames, &state, want)).await.flatten();
             if seen.is_ok() || !self.was_closed(&tab).await || tries.next().is_none() {
                 return seen;
@@ -417,8 +428,10 @@ impl WebPage for ChromiumSandbox {
         Ok(self.live_tab()?.url())
     }
 
-    async fn forget_marks(&mut self) -> Result<(), BackendError> {
-        Ok(self.live_tab()?.frames().forget_marks().await?)
+    async fn start_over(&mut self) -> Result<(), BackendError> {
+        let tab = self.live_tab()?;
+        std::mem::take(&mut self.devices).let_go(&tab.session);
+        Ok(tab.frames().forget_marks().await?)
     }
 
     async fn only_first_tab(&mut self) -> Result<(), BackendError> {

@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
@@ -16,6 +15,9 @@ use tokio::sync::Notify;
 use crate::cdp::{EventSink, Session};
 use crate::context::ContextState;
 use crate::devtools;
+use crate::events::{
+    AttachedToTarget, DetachedFromTarget, DialogOpening, DownloadBegins, DragIntercepted, FrameEvent, FrameNavigated, RequestEvent, read,
+};
 use crate::observe::{FrameRef, FrameTable, Worlds};
 
 /// Requests tracked at once; a page with more in flight is never quiet anyway.
@@ -297,102 +299,6 @@ impl Tab {
 
 fn enable_network(session: &Session) {
     session.notify("Network.enable", json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0, "maxPostDataSize": 0}));
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DetachedFromTarget<'a> {
-    #[serde(borrow)]
-    session_id: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FrameEvent<'a> {
-    #[serde(borrow)]
-    frame_id: Cow<'a, str>,
-    #[serde(borrow)]
-    parent_frame_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    reason: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    navigation_type: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct FrameNavigated<'a> {
-    #[serde(borrow)]
-    frame: NavigatedFrame<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NavigatedFrame<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    parent_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    url: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestEvent<'a> {
-    #[serde(borrow)]
-    request_id: Cow<'a, str>,
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct DialogOpening<'a> {
-    #[serde(borrow)]
-    message: Cow<'a, str>,
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DownloadBegins<'a> {
-    #[serde(borrow)]
-    url: Cow<'a, str>,
-    #[serde(borrow)]
-    suggested_filename: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct DragIntercepted {
-    data: Box<RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AttachedToTarget<'a> {
-    #[serde(borrow)]
-    pub session_id: Cow<'a, str>,
-    #[serde(borrow)]
-    pub target_info: TargetInfo<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetInfo<'a> {
-    #[serde(borrow)]
-    pub target_id: Cow<'a, str>,
-    #[serde(borrow, rename = "type")]
-    pub kind: Cow<'a, str>,
-    #[serde(borrow)]
-    pub title: Cow<'a, str>,
-    #[serde(borrow)]
-    pub url: Cow<'a, str>,
-    #[serde(borrow)]
-    pub browser_context_id: Option<Cow<'a, str>>,
-}
-
-fn read<'a, T: Deserialize<'a>>(params: &'a RawValue) -> Option<T> {
-    serde_json::from_str(params.get()).ok()
 }
 
 impl EventSink for Tab {

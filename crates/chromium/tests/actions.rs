@@ -225,3 +225,150 @@ async fn uploads_offer_only_the_files_of_the_folder() {
     assert!(chooser.notes.iter().any(|n| n.contains("file chooser")), "{chooser:?}");
     browser.stop().await;
 }
+
+/// Logs what the mouse and a drag do, as kind and element.
+const LOG_DRAGS: &str = "log = []; for (const k of ['mousedown', 'mouseup', 'click', 'dragstart', 'drop', 'dragend'])
+    addEventListener(k, e => log.push(k + ':' + e.target.id)); addEventListener('mousemove', e => buttons = e.buttons);
+    addEventListener('dragover', e => e.preventDefault()); 0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drag_takes_what_it_began_on_though_the_page_scrolls_on_the_way() {
+    let browser = Browser::start().await;
+    for (draggable, log) in [(true, "mousedown:a,dragstart:a,drop:b,dragend:a,mouseup:b"), (false, "mousedown:a,mouseup:b")] {
+        let mut page = browser.page("/plain").await;
+        page.show(&format!(
+            "<p id=a draggable={draggable}>from</p><p draggable={draggable}>other</p><div style='height:2000px'></div><p id=b>to</p>"
+        ))
+        .await;
+        page.eval(LOG_DRAGS).await;
+        page.observe(ObservationKind::AxtreeTxt).await;
+        let (from, to) = (page.id_of("#a").await, page.id_of("#b").await);
+        page.ok(&format!("drag_and_drop('{from}', '{to}')")).await;
+        assert_eq!(page.text("log.filter(l => !l.startsWith('click')).join()").await, log);
+    }
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drag_that_cannot_end_lets_go() {
+    let browser = Browser::start().await;
+    for (draggable, end) in [(true, "dragend:a"), (false, "mouseup:a")] {
+        let mut page = browser.page("/plain").await;
+        page.show(&format!("<p id=a draggable={draggable}>from</p><p id=b>to</p><button id=c>c</button>")).await;
+        page.eval(LOG_DRAGS).await;
+        page.observe(ObservationKind::AxtreeTxt).await;
+        let (from, to) = (page.id_of("#a").await, page.id_of("#b").await);
+        let missing = page.act(&format!("drag_and_drop('{from}', '9999')")).await;
+        assert_eq!(missing.status, ActionStatus::NoSuchElement, "{missing:?}");
+        assert_eq!(page.text("log.join()").await, "", "nothing is pressed for a drag to nowhere");
+        page.eval("a.onmousedown = () => b.remove(); 0").await;
+        let gone = page.act(&format!("drag_and_drop('{from}', '{to}')")).await;
+        assert_eq!(gone.status, ActionStatus::NoSuchElement, "{gone:?}");
+        assert!(page.text("log.join()").await.contains(end), "{}", page.text("log.join()").await);
+        let button = page.id_of("#c").await;
+        page.ok(&format!("click('{button}')")).await;
+        assert!(page.text("log.join()").await.ends_with("click:c"), "{}", page.text("log.join()").await);
+        assert_eq!(page.eval("buttons").await, 0);
+    }
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drag_that_runs_out_of_time_lets_go() {
+    let browser = Browser::start().await;
+    let mut page = browser.page("/plain").await;
+    page.show("<p id=a>from</p><p id=b>to</p>").await;
+    page.eval("moves = 0; addEventListener('mousemove', e => { buttons = e.buttons; if (buttons && !moves++) for (;;); }); 0").await;
+    page.observe(ObservationKind::AxtreeTxt).await;
+    let (from, to) = (page.id_of("#a").await, page.id_of("#b").await);
+    let late = page.act(&format!("drag_and_drop('{from}', '{to}')")).await;
+    assert_eq!(late.status, ActionStatus::TimedOut, "{late:?}");
+    page.ok("mouse_move(300, 300)").await;
+    assert_eq!(page.eval("buttons").await, 0);
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_goes_to_the_field_that_was_named_or_nowhere() {
+    let browser = Browser::start().await;
+    let mut page = browser.page("/plain").await;
+    page.show(
+        "<input id=first><input id=second><input id=shy onfocus='first.focus()'><fieldset disabled><input id=off></fieldset>
+         <div id=free contenteditable><p id=part>words</p></div><label id=label for=first>label</label><p id=text>text</p>",
+    )
+    .await;
+    page.observe(ObservationKind::AxtreeTxt).await;
+    page.eval("second.style.display = 'none'; first.focus(); 0").await;
+    let first = page.id_of("#first").await;
+    for (selector, why) in [("#second", "hidden"), ("#shy", "is at ["), ("#off", "disabled"), ("#text", "neither")] {
+        let id = page.id_of(selector).await;
+        let result = page.act(&format!("fill('{id}', 'secret')")).await;
+        assert_eq!(result.status, ActionStatus::NotInteractable, "{selector}: {result:?}");
+        assert!(result.error.contains(why), "{selector}: {result:?}");
+        let result = page.act(&format!("press('{id}', 's')")).await;
+        assert_eq!(result.status, ActionStatus::NotInteractable, "{selector}: {result:?}");
+        assert!(result.error.contains(&format!("[{first}] <input>")), "{selector}: {result:?}");
+        assert_eq!(page.text("first.value").await, "", "{selector}");
+    }
+    for selector in ["#first", "#label", "body"] {
+        let id = page.id_of(selector).await;
+        page.ok(&format!("press('{id}', 's')")).await;
+    }
+    assert_eq!(page.text("first.value").await, "sss", "a label stands for its field, and what holds the field has the focus, too");
+    let part = page.id_of("#part").await;
+    page.ok(&format!("fill('{part}', 'other')")).await;
+    assert_eq!(page.text("free.innerText.trim()").await, "other");
+    page.eval("document.activeElement.blur(); 0").await;
+    page.ok(&format!("press('{part}', 'x')")).await;
+    assert!(page.text("free.innerText").await.contains('x'), "a part of editable text has its focus");
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_in_shadow_trees_and_frames_take_text() {
+    let browser = Browser::start().await;
+    let mut page = browser.page("/plain").await;
+    page.show("<input id=other><div id=host></div><iframe></iframe>").await;
+    page.eval("host.attachShadow({mode: 'open', delegatesFocus: true}).innerHTML = '<span><input aria-label=shadowed></span>'; 0").await;
+    page.show_in_frame("iframe", "<input aria-label=framed>").await;
+    let shadowed = page.id("textbox 'shadowed'").await;
+    let framed = page.id("textbox 'framed'").await;
+    page.eval("other.focus(); 0").await;
+    page.ok(&format!("fill('{shadowed}', 'one')")).await;
+    page.ok(&format!("fill('{framed}', 'two')")).await;
+    let host = page.id_of("#host").await;
+    page.ok(&format!("press('{host}', 'End')")).await;
+    page.ok("keyboard_type('!')").await;
+    assert_eq!(page.text("host.shadowRoot.querySelector('input').value").await, "one!");
+    assert_eq!(page.text("document.querySelector('iframe').contentDocument.querySelector('input').value").await, "two");
+    assert_eq!(page.text("other.value").await, "");
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_scrolls_smoothly_is_scrolled_at_once() {
+    let browser = Browser::start().await;
+    let mut page = browser.page("/plain").await;
+    let far = "<div style='height:3000px'></div>";
+    let inner = format!("{far}<button onclick='parent.done.push(3)'>framed</button>{far}");
+    page.show(&format!(
+        "<style>:root, #box {{ scroll-behavior: smooth }}</style><button id=near onclick='done.push(0)'>near</button>{far}
+         <button id=below onclick='done.push(1)'>below</button>{far}
+         <div id=box style='height:200px;overflow:auto'>{far}<button id=inner onclick='done.push(2)'>inner</button>{far}</div>
+         {far}<iframe></iframe>"
+    ))
+    .await;
+    page.eval("done = []; 0").await;
+    page.show_in_frame("iframe", &inner).await;
+    let framed = page.id("button 'framed'").await;
+    let mut clicked = Vec::new();
+    for selector in ["#near", "#below", "#inner"] {
+        clicked.push(page.id_of(selector).await);
+    }
+    clicked.push(framed);
+    for id in clicked.iter().chain(clicked.iter().rev()) {
+        page.ok(&format!("click('{id}')")).await;
+    }
+    assert_eq!(page.text("done.join('')").await, "01233210");
+    browser.stop().await;
+}

@@ -81,6 +81,21 @@ async fn ids_stay_while_the_page_changes_around_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clone_has_the_id_of_its_original_only_when_that_is_gone() {
+    let browser = Browser::start().await;
+    let mut page = browser.page("/plain").await;
+    fill(&mut page, "<p><button>one</button></p>").await;
+    let id = page.id("button 'one'").await;
+    page.eval("one = document.querySelector('button'); two = one.cloneNode(); two.textContent = 'two'; one.before(two)").await;
+    let tree = page.observe(ObservationKind::AxtreeTxt).await;
+    assert!(tree.contains(&format!("[{id}] button 'one'")) && tree.contains("button 'two'"), "{tree}");
+    page.eval("three = one.cloneNode(); three.textContent = 'three'; one.replaceWith(three)").await;
+    let tree = page.observe(ObservationKind::AxtreeTxt).await;
+    assert!(tree.contains(&format!("[{id}] button 'three'")), "{tree}");
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn frames_and_shadow_trees_are_told_with_ids_of_their_own() {
     let browser = Browser::start().await;
     let mut page = browser.page("/frames").await;
@@ -152,7 +167,7 @@ async fn a_fresh_start_in_the_same_document_counts_from_the_start() {
     page.eval("document.body.append(document.createElement('hr')); document.querySelector('hr').remove()").await;
     fill(&mut page, "<button>go</button>").await;
     assert_ne!(page.observe(ObservationKind::AxtreeTxt).await, first, "new elements have new ids");
-    page.sandbox.web().unwrap().forget_marks().await.unwrap();
+    page.sandbox.web().unwrap().start_over().await.unwrap();
     let again = page.observe(ObservationKind::AxtreeTxt).await;
     assert!(ids(&again).iter().all(|id| id.parse::<u32>().unwrap() < 8), "{again}");
     browser.stop().await;

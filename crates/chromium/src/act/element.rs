@@ -1,7 +1,10 @@
 //! Acting on elements: finding them by id, bringing them into view, and the form controls that a mouse alone cannot drive.
 
+use std::sync::Arc;
+
 use envfarm_core::{ActionStatus, MouseButton, Target};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ActError;
@@ -9,17 +12,24 @@ use super::input::insert;
 use crate::cdp::Session;
 use crate::observe::resolve::{ResolvedElement, resolve};
 use crate::sandbox::ChromiumSandbox;
+use crate::tab::Tab;
+
+/// CSS pixels that the pointer moves before a drag counts as begun.
+const DRAG_STEP: f64 = 8.0;
 
 /// Sets up an element for `Input.insertText`, or sets its value where typing has no meaning (dates, colours, ranges).
 /// Gives "insert", "set" or what is wrong.
-const PREPARE_FILL: &str = include_str!("fill.js");
+const PREPARE_FILL: &str =
+    concat!("function (text) { return (", include_str!("fill.js"), ")(this, text, ", include_str!("focus.js"), ") }");
 const SELECT_OPTIONS: &str = include_str!("select.js");
 const IS_CHECKED: &str = "function () {
   if (this instanceof HTMLInputElement && (this.type === 'checkbox' || this.type === 'radio')) return this.checked;
-  const aria = this.getAttribute('aria-checked');
+  const aria = Element.prototype.getAttribute.call(this, 'aria-checked');
   return aria === null ? null : aria === 'true';
 }";
-const FOCUS: &str = "function () { this.focus(); return true; }";
+/// Of a label, its control.
+const FOCUS: &str =
+    concat!("function () { return (", include_str!("focus.js"), ")(this instanceof HTMLLabelElement && this.control || this) }");
 
 #[derive(Deserialize)]
 struct CallAnswer {
@@ -113,7 +123,10 @@ impl ChromiumSandbox {
 
     pub(super) async fn focus(&mut self, target: &Target) -> Result<(), ActError> {
         let element = self.element(target).await?;
-        call_on(&element, FOCUS, &[]).await.map(drop)
+        match call_on(&element, FOCUS, &[]).await? {
+            Value::String(why) => Err(ActError::Refused(ActionStatus::NotInteractable, format!("cannot focus the element: {why}"))),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn fill(&mut self, target: &Target, text: &str) -> Result<(), ActError> {
@@ -185,31 +198,74 @@ impl ChromiumSandbox {
     }
 
     pub(super) async fn drag(&mut self, from: &Target, to: &Target) -> Result<(), ActError> {
+        // Nothing is pressed before both ends are known to be there.
+        self.aim(to, false).await?;
         let (session, start) = self.aim(from, false).await?;
+        let tab = self.tab()?;
+        self.devices.move_to(&session, start).await?;
+        let mut drag = Drag { sandbox: self, session, tab, data: None };
+        drag.press(start).await?;
+        // The way there may scroll the page under the pointer: what is dragged is already in hand.
+        let (_, end) = drag.sandbox.aim(to, false).await?;
+        drag.carry(start, end).await?;
+        drag.drop_at(end).await
+    }
+}
+
+/// A drag under way. However it ends, and if the action runs out of time, the button comes up and nothing stays in hand.
+struct Drag<'s> {
+    sandbox: &'s mut ChromiumSandbox,
+    session: Session,
+    tab: Arc<Tab>,
+    /// What native drag and drop carries.
+    data: Option<Box<RawValue>>,
+}
+
+impl Drag<'_> {
+    /// Presses, and moves far enough for a drag to begin with what is under the pointer now.
+    async fn press(&mut self, at: (f64, f64)) -> Result<(), ActError> {
+        self.tab.take_drag_data();
         // Native drag and drop leaves the page's control; intercepted, its events can be given on.
-        session.call_raw("Input.setInterceptDrags", json!({"enabled": true})).await?;
-        let result = self.drag_from(&session, start, to).await;
-        session.call_raw("Input.setInterceptDrags", json!({"enabled": false})).await?;
-        result
+        self.session.call_raw("Input.setInterceptDrags", json!({"enabled": true})).await?;
+        let devices = &mut self.sandbox.devices;
+        devices.button(&self.session, MouseButton::Left, true).await?;
+        let step = if at.0 < DRAG_STEP { DRAG_STEP } else { -DRAG_STEP };
+        Ok(devices.move_to(&self.session, (at.0 + step, at.1)).await?)
     }
 
-    async fn drag_from(&mut self, session: &Session, start: (f64, f64), to: &Target) -> Result<(), ActError> {
-        self.devices.move_to(session, start).await?;
-        let (_, end) = self.aim(to, false).await?;
-        let tab = self.tab()?;
-        tab.take_drag_data();
-        self.devices.button(session, MouseButton::Left, true).await?;
-        // Several moves: libraries start a drag only after a first small one.
+    /// Several moves, as of a hand.
+    async fn carry(&mut self, start: (f64, f64), end: (f64, f64)) -> Result<(), ActError> {
         for share in [0.1, 0.5, 1.0] {
             let at = (start.0 + (end.0 - start.0) * share, start.1 + (end.1 - start.1) * share);
-            self.devices.move_to(session, at).await?;
+            self.sandbox.devices.move_to(&self.session, at).await?;
         }
-        if let Some(data) = tab.take_drag_data() {
+        Ok(())
+    }
+
+    async fn drop_at(&mut self, at: (f64, f64)) -> Result<(), ActError> {
+        self.data = self.tab.take_drag_data();
+        if let Some(data) = &self.data {
             for kind in ["dragEnter", "dragOver", "drop"] {
-                let event = json!({"type": kind, "x": end.0, "y": end.1, "data": data, "modifiers": 0});
-                session.call_raw("Input.dispatchDragEvent", event).await?;
+                self.session.call_raw("Input.dispatchDragEvent", drag_event(kind, at, data)).await?;
             }
         }
-        Ok(self.devices.button(session, MouseButton::Left, false).await?)
+        self.data = None;
+        Ok(self.sandbox.devices.button(&self.session, MouseButton::Left, false).await?)
     }
+}
+
+impl Drop for Drag<'_> {
+    fn drop(&mut self) {
+        let devices = &mut self.sandbox.devices;
+        // A page that believes to be in a drag takes no clicks.
+        if let Some(data) = self.data.take().or_else(|| self.tab.take_drag_data()) {
+            self.session.notify("Input.dispatchDragEvent", drag_event("dragCancel", devices.pointer, &data));
+        }
+        devices.release(&self.session, MouseButton::Left);
+        self.session.notify("Input.setInterceptDrags", json!({"enabled": false}));
+    }
+}
+
+fn drag_event(kind: &str, at: (f64, f64), data: &RawValue) -> Value {
+    json!({"type": kind, "x": at.0, "y": at.1, "data": data, "modifiers": 0})
 }

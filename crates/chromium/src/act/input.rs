@@ -11,6 +11,8 @@ use crate::cdp::{CdpError, Session};
 
 /// Text longer than this is typed as one insertion: key events for a megabyte would take minutes.
 const MAX_TYPED_CHARS: usize = 1000;
+/// Characters whose events are sent together; a round trip for each would make a busy farm a slow typist.
+const TYPED_AT_ONCE: usize = 12;
 
 /// The mouse and keyboard of one sandbox: where the pointer is, what is held.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +61,29 @@ impl Devices {
         self.pointer = to;
         let event = self.mouse("mouseMoved", self.held_button(), 0, 0);
         session.call_raw("Input.dispatchMouseEvent", event).await.map(drop)
+    }
+
+    /// Releases what is held and takes the pointer off the page.
+    pub fn let_go(mut self, session: &Session) {
+        while let Some(button) = self.held_button() {
+            self.release(session, button);
+        }
+        for key in Key::modifiers().filter(|key| self.modifiers & key.modifier != 0) {
+            session.notify("Input.dispatchKeyEvent", self.key_event("keyUp", &key, 0));
+        }
+        self.modifiers = 0;
+        if self.pointer != (0.0, 0.0) {
+            self.pointer = (-1.0, -1.0);
+            session.notify("Input.dispatchMouseEvent", self.mouse("mouseMoved", None, 0, 0));
+        }
+    }
+
+    /// Releases a button, if it is held, without waiting for what the page makes of it.
+    pub fn release(&mut self, session: &Session, button: MouseButton) {
+        if self.buttons & button_bit(button) != 0 {
+            self.buttons &= !button_bit(button);
+            session.notify("Input.dispatchMouseEvent", self.mouse("mouseReleased", Some(button), 1, 0));
+        }
     }
 
     fn held_button(&self) -> Option<MouseButton> {
@@ -153,17 +178,23 @@ impl Devices {
 
     /// Types text key by key where the focus is; characters without a key, and what is beyond a thousand, are inserted.
     pub async fn type_text(&mut self, session: &Session, text: &str) -> Result<(), CdpError> {
-        let mut chars = text.chars();
-        for c in chars.by_ref().take(MAX_TYPED_CHARS) {
-            let Some(key) = Key::of_char(c) else {
-                insert(session, c.encode_utf8(&mut [0; 4])).await?;
-                continue;
-            };
-            let modifiers = self.modifiers | if key.needs_shift { keys::SHIFT } else { 0 };
-            let (down, up) = (self.key_event("keyDown", &key, modifiers), self.key_event("keyUp", &key, modifiers));
-            futures::try_join!(session.call_raw("Input.dispatchKeyEvent", down), session.call_raw("Input.dispatchKeyEvent", up))?;
+        let typed_end = text.char_indices().nth(MAX_TYPED_CHARS).map_or(text.len(), |(at, _)| at);
+        let (typed, rest) = text.split_at(typed_end);
+        let chars: Vec<char> = typed.chars().collect();
+        for chars in chars.chunks(TYPED_AT_ONCE) {
+            let mut events = Vec::with_capacity(2 * chars.len());
+            for c in chars {
+                match Key::of_char(*c) {
+                    Some(key) => {
+                        let modifiers = self.modifiers | if key.needs_shift { keys::SHIFT } else { 0 };
+                        events.push(("Input.dispatchKeyEvent", self.key_event("keyDown", &key, modifiers)));
+                        events.push(("Input.dispatchKeyEvent", self.key_event("keyUp", &key, modifiers)));
+                    }
+                    None => events.push(("Input.insertText", json!({"text": c.to_string()}))),
+                }
+            }
+            try_join_all(events.into_iter().map(|(method, event)| session.call_raw(method, event))).await?;
         }
-        let rest = chars.as_str();
         if rest.is_empty() { Ok(()) } else { insert(session, rest).await }
     }
 }

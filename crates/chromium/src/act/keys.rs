@@ -63,7 +63,7 @@ const NAMED: [(&str, &str, u32, &str); 36] = [
     ("Cancel", "Cancel", 3, ""),
 ];
 
-const MODIFIERS: [(&str, &str, u32, u32); 8] = [
+const MODIFIERS: [(&str, &str, u32, u32); 16] = [
     ("Alt", "AltLeft", 18, ALT),
     ("Control", "ControlLeft", 17, CONTROL),
     ("Meta", "MetaLeft", 91, META),
@@ -72,6 +72,34 @@ const MODIFIERS: [(&str, &str, u32, u32); 8] = [
     ("Ctrl", "ControlLeft", 17, CONTROL),
     ("Cmd", "MetaLeft", 91, META),
     ("Command", "MetaLeft", 91, META),
+    ("AltLeft", "AltLeft", 18, ALT),
+    ("AltRight", "AltRight", 18, ALT),
+    ("ControlLeft", "ControlLeft", 17, CONTROL),
+    ("ControlRight", "ControlRight", 17, CONTROL),
+    ("MetaLeft", "MetaLeft", 91, META),
+    ("MetaRight", "MetaRight", 92, META),
+    ("ShiftLeft", "ShiftLeft", 16, SHIFT),
+    ("ShiftRight", "ShiftRight", 16, SHIFT),
+];
+
+/// Name, which is its code, virtual code, and the character that it types.
+const NUMPAD: [(&str, u32, char); 16] = [
+    ("Numpad0", 96, '0'),
+    ("Numpad1", 97, '1'),
+    ("Numpad2", 98, '2'),
+    ("Numpad3", 99, '3'),
+    ("Numpad4", 100, '4'),
+    ("Numpad5", 101, '5'),
+    ("Numpad6", 102, '6'),
+    ("Numpad7", 103, '7'),
+    ("Numpad8", 104, '8'),
+    ("Numpad9", 105, '9'),
+    ("NumpadMultiply", 106, '*'),
+    ("NumpadAdd", 107, '+'),
+    ("NumpadSubtract", 109, '-'),
+    ("NumpadDecimal", 110, '.'),
+    ("NumpadDivide", 111, '/'),
+    ("NumpadEnter", 13, '\n'),
 ];
 
 /// Plain and shifted character, code, virtual code.
@@ -121,6 +149,10 @@ impl Key {
         })
     }
 
+    pub fn modifiers() -> impl Iterator<Item = Self> {
+        ["Alt", "Control", "Meta", "Shift"].into_iter().filter_map(Self::of_name)
+    }
+
     /// The key of a name: `Enter`, `a`, `A`, `KeyA`, `Digit1`, `Shift`, in Playwright's manner; case counts for single
     /// letters only.
     pub fn of_name(name: &str) -> Option<Self> {
@@ -128,11 +160,12 @@ impl Key {
         if let (Some(c), None) = (chars.next(), chars.next()) {
             return Self::of_char(c);
         }
-        if let Some((name, code, virtual_code, bit)) = MODIFIERS.iter().find(|(n, ..)| n.eq_ignore_ascii_case(name)) {
-            let key = match *name {
-                "ControlOrMeta" | "Ctrl" => "Control",
-                "Cmd" | "Command" => "Meta",
-                other => other,
+        if let Some((_, code, virtual_code, bit)) = MODIFIERS.iter().find(|(n, ..)| n.eq_ignore_ascii_case(name)) {
+            let key = match *bit {
+                ALT => "Alt",
+                CONTROL => "Control",
+                META => "Meta",
+                _ => "Shift",
             };
             return Some(Self {
                 key: key.to_owned(),
@@ -163,6 +196,10 @@ impl Key {
                 modifier: 0,
                 needs_shift: false,
             });
+        }
+        if let Some((code, virtual_code, typed)) = NUMPAD.iter().find(|(n, ..)| n.eq_ignore_ascii_case(name)) {
+            let key = Self::of_char(*typed)?;
+            return Some(Self { code: (*code).to_owned(), virtual_code: *virtual_code, needs_shift: false, ..key });
         }
         if let Some(letter) = name.strip_prefix("Key").filter(|l| l.len() == 1) {
             return Self::of_char(letter.chars().next()?.to_ascii_lowercase());

@@ -12,8 +12,8 @@ pub use navigation::allowed_url;
 
 use std::time::Duration;
 
-use envfarm_core::action::Ending;
-use envfarm_core::{Action, ActionResult, ActionStatus, Target};
+use envfarm_core::action::{Ending, MAX_WAIT_MS};
+use envfarm_core::{Action, ActionResult, ActionStatus};
 use tokio::time::timeout;
 
 use crate::cdp::CdpError;
@@ -47,7 +47,14 @@ pub async fn perform(sandbox: &mut ChromiumSandbox, action: &Action, result: &mu
         Action::Sequence(actions) => actions.as_slice(),
         single => std::slice::from_ref(single),
     };
+    let mut waits = 0;
     for (i, action) in actions.iter().enumerate() {
+        if let Action::Wait { ms } = action {
+            waits += ms.min(&MAX_WAIT_MS);
+        }
+        if waits > MAX_WAIT_MS {
+            return Err(ActError::failed(format!("the actions of one step may wait for {MAX_WAIT_MS} ms in all")));
+        }
         if i > 0 {
             sandbox.settle().await;
         }
@@ -62,6 +69,8 @@ pub async fn perform(sandbox: &mut ChromiumSandbox, action: &Action, result: &mu
 fn limit(action: &Action, options: &ChromiumOptions) -> Duration {
     let more = match action {
         Action::Wait { ms } => Duration::from_millis(u64::from(*ms)),
+        // A busy farm types slowly, which is not the agent's fault.
+        Action::Type { text, .. } => Duration::from_millis(20) * u32::try_from(text.len().min(1000)).unwrap_or_default(),
         Action::Goto { .. } | Action::Back | Action::Forward => options.load_cap,
         _ => Duration::ZERO,
     };
@@ -91,15 +100,13 @@ async fn one(sandbox: &mut ChromiumSandbox, action: &Action, result: &mut Action
         Action::Scroll { at, dx, dy } => {
             let (session, at) = match at {
                 Some(target) => sandbox.aim(target, false).await?,
-                None => (sandbox.session()?, sandbox.point(&Target::Point { x: 0.5, y: 0.5 })?),
+                None => (sandbox.session()?, sandbox.devices.pointer),
             };
             Ok(sandbox.devices.wheel(&session, at, *dx, *dy).await?)
         }
         Action::ScrollPages { pages } => {
-            let at = sandbox.point(&Target::Point { x: 0.5, y: 0.5 })?;
             let dy = pages * f64::from(sandbox.context.viewport().1);
-            let session = sandbox.session()?;
-            Ok(sandbox.devices.wheel(&session, at, 0.0, dy).await?)
+            sandbox.scroll_page(dy).await
         }
         Action::Fill { target, text } => sandbox.fill(target, text).await,
         Action::Clear { target } => sandbox.fill(target, "").await,
@@ -162,5 +169,18 @@ async fn one(sandbox: &mut ChromiumSandbox, action: &Action, result: &mut Action
             Ok(())
         }
         Action::Sequence(_) => Err(ActError::Refused(ActionStatus::Unsupported, "a sequence inside a sequence".to_owned())),
+    }
+}
+
+impl ChromiumSandbox {
+    /// Scrolls the page itself, whatever lies in its middle.
+    async fn scroll_page(&mut self, dy: f64) -> Result<(), ActError> {
+        let frames = self.tab()?.frames();
+        let Some(main) = frames.main() else { return Ok(()) };
+        let scroll = format!(
+            "new Promise((done) => {{ (document.scrollingElement ?? document.documentElement).scrollBy({{top: {dy}, behavior: 'instant'}}); \
+             requestAnimationFrame(() => requestAnimationFrame(done)) }})"
+        );
+        Ok(frames.wait_for(main, &scroll, self.options().action_cap).await?)
     }
 }

@@ -44,6 +44,9 @@ pub struct Nodes {
     pub attributes: Vec<Vec<i32>>,
     pub is_clickable: Rare,
     pub content_document_index: RareIndex,
+    /// Of what is in a shadow tree.
+    #[serde(default)]
+    shadow_root_type: RareString,
     #[serde(rename = "currentSourceURL")]
     source_url: RareString,
 }
@@ -59,7 +62,7 @@ pub struct RareIndex {
     pub value: Vec<usize>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct RareString {
     index: Vec<usize>,
     value: Vec<i32>,
@@ -100,14 +103,10 @@ pub struct Dom {
     ends: Vec<Vec<u32>>,
     /// Index into the layout, by document and node; -1 for what has no box.
     boxes: Vec<Vec<i32>>,
+    /// Index of the id in the table of strings, by document and node; -1 for what has none.
+    bids: Vec<Vec<i32>>,
     /// Where each document's origin is in the main viewport, in CSS pixels.
     pub origins: Vec<(f64, f64)>,
-    names: Names,
-}
-
-/// Indices of attribute names in the table of strings.
-struct Names {
-    bid: i32,
 }
 
 pub const ELEMENT: u8 = 1;
@@ -115,10 +114,7 @@ pub const TEXT: u8 = 3;
 
 impl Dom {
     pub fn new(snapshot: Snapshot) -> Self {
-        let index = |name: &str| snapshot.strings.iter().position(|s| s == name).map_or(-2, |i| i as i32);
-        let names = Names { bid: index("bid") };
         let mut by_backend = HashMap::new();
-        let mut by_bid = HashMap::new();
         let mut ends = Vec::with_capacity(snapshot.documents.len());
         let mut boxes = Vec::with_capacity(snapshot.documents.len());
         for (d, document) in snapshot.documents.iter().enumerate() {
@@ -142,15 +138,11 @@ impl Dom {
             for (n, id) in nodes.backend_node_id.iter().enumerate() {
                 by_backend.insert(*id, Place::at(d, n));
             }
-            for (n, attributes) in nodes.attributes.iter().enumerate() {
-                if let Some(pair) = attributes.chunks_exact(2).find(|pair| pair[0] == names.bid) {
-                    let bid = usize::try_from(pair[1]).ok().and_then(|i| snapshot.strings.get(i));
-                    by_bid.insert(bid.cloned().unwrap_or_default(), Place::at(d, n));
-                }
-            }
         }
+        let bids = snapshot.bids();
         let origins = vec![(0.0, 0.0); snapshot.documents.len()];
-        let mut dom = Self { by_backend, by_bid, ends, boxes, origins, names, snapshot };
+        let mut dom = Self { by_backend, by_bid: HashMap::new(), ends, boxes, bids, origins, snapshot };
+        dom.by_bid = dom.marked().map(|(place, bid)| (bid.to_owned(), place)).collect();
         dom.place_documents((0.0, 0.0));
         dom
     }
@@ -217,8 +209,8 @@ impl Dom {
 
     /// Every element with an id, in document order.
     pub fn marked(&self) -> impl Iterator<Item = (Place, &str)> {
-        self.snapshot.documents.iter().enumerate().flat_map(move |(d, document)| {
-            (0..document.nodes.attributes.len()).filter_map(move |n| {
+        self.bids.iter().enumerate().flat_map(move |(d, bids)| {
+            (0..bids.len()).filter_map(move |n| {
                 let place = Place::at(d, n);
                 Some((place, self.bid(place)?))
             })
@@ -257,7 +249,7 @@ impl Dom {
     }
 
     pub fn string(&self, index: i32) -> Option<&str> {
-        self.snapshot.strings.get(usize::try_from(index).ok()?).map(String::as_str)
+        self.snapshot.string(index)
     }
 
     /// Upper case for HTML, as written for SVG, `#text` for text.
@@ -279,9 +271,7 @@ impl Dom {
     }
 
     pub fn bid(&self, place: Place) -> Option<&str> {
-        let pairs = self.document(place).nodes.attributes.get(place.node as usize)?;
-        let pair = pairs.chunks_exact(2).find(|pair| pair[0] == self.names.bid)?;
-        self.string(pair[1])
+        self.string(*self.bids[place.document as usize].get(place.node as usize)?)
     }
 
     /// The root element of the document that the place is in.
@@ -295,4 +285,54 @@ impl Dom {
     pub fn nearest_bid(&self, place: Place) -> Option<&str> {
         std::iter::successors(Some(place), |p| self.parent(*p)).find_map(|p| self.bid(p))
     }
+}
+
+impl Snapshot {
+    fn string(&self, index: i32) -> Option<&str> {
+        self.strings.get(usize::try_from(index).ok()?).map(String::as_str)
+    }
+
+    /// Each node's id, as the index of a string, by document and node; -1 for none. An attribute that the walk cannot have
+    /// written is no id: it does not see into closed shadow trees, and ids in a frame begin with the frame's own.
+    fn bids(&self) -> Vec<Vec<i32>> {
+        let mut bids = vec![Vec::new(); self.documents.len()];
+        // The first document may be that of a frame: its root element tells.
+        let mut todo = vec![(0, None)];
+        while let Some((d, owner)) = todo.pop() {
+            let (Some(document), Some([])) = (self.documents.get(d), bids.get(d).map(Vec::as_slice)) else { continue };
+            let mut own = self.written_bids(&document.nodes);
+            let root = || own.iter().find_map(|bid| self.string(*bid)).unwrap_or_default();
+            let prefix = owner.unwrap_or_else(|| root().trim_end_matches(|c: char| c.is_ascii_digit()));
+            for bid in &mut own {
+                if !self.string(*bid).and_then(|id| id.strip_prefix(prefix)).is_some_and(is_local_id) {
+                    *bid = -1;
+                }
+            }
+            let content = &document.nodes.content_document_index;
+            let held = content.index.iter().zip(&content.value);
+            todo.extend(held.filter_map(|(node, inner)| Some((*inner, Some(self.string(*own.get(*node)?)?)))));
+            bids[d] = own;
+        }
+        bids
+    }
+
+    fn written_bids(&self, nodes: &Nodes) -> Vec<i32> {
+        let name = self.strings.iter().position(|s| s == "bid").map_or(-2, |i| i as i32);
+        let written = |pairs: &Vec<i32>| pairs.chunks_exact(2).find(|pair| pair[0] == name).map_or(-1, |pair| pair[1]);
+        let mut bids: Vec<i32> = nodes.attributes.iter().map(written).collect();
+        for (node, kind) in nodes.shadow_root_type.index.iter().zip(&nodes.shadow_root_type.value) {
+            if self.string(*kind) == Some("closed")
+                && let Some(bid) = bids.get_mut(*node)
+            {
+                *bid = -1;
+            }
+        }
+        bids
+    }
+}
+
+/// Whether this is what a document gives as its part of an id: a number, or the letters of a frame.
+fn is_local_id(text: &str) -> bool {
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    is_number || (text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().skip(1).all(|b| b.is_ascii_uppercase()))
 }

@@ -7,6 +7,31 @@
 (() => {
   if (globalThis.envfarm) return;
 
+  // The controls of a form hide its properties by their names (`<input name=id>`), in this world too. What may be a form is
+  // therefore read by the prototypes' own functions, which take the element first.
+  const unbound = (type, name) => {
+    const { get, value } = Object.getOwnPropertyDescriptor(type.prototype, name);
+    return Function.prototype.call.bind(get || value);
+  };
+  const own = (type, names) => names.split(" ").map((name) => unbound(type, name));
+  const [nodeType, parentNode, parentElement, firstChild, textContent] = own(Node, "nodeType parentNode parentElement firstChild textContent");
+  const [contains, isConnected] = own(Node, "contains isConnected");
+  const [getAttribute, setAttribute, hasAttribute, removeAttribute] = own(Element, "getAttribute setAttribute hasAttribute removeAttribute");
+  const [localName, matches, closest, checkVisibility] = own(Element, "localName matches closest checkVisibility");
+  const [children, firstElementChild, nextElementSibling] = own(Element, "children firstElementChild nextElementSibling");
+  const [shadowRoot, assignedSlot] = own(Element, "shadowRoot assignedSlot");
+  const [getBoundingClientRect, getClientRects] = own(Element, "getBoundingClientRect getClientRects");
+  const [clientLeft, clientTop, clientWidth, clientHeight] = own(Element, "clientLeft clientTop clientWidth clientHeight");
+  const [scrollWidth, scrollHeight] = own(Element, "scrollWidth scrollHeight");
+  const [scrollIntoView, scrollIntoViewIfNeeded] = own(Element, "scrollIntoView scrollIntoViewIfNeeded");
+  // What other elements lack, or have from elsewhere.
+  const ofHtml = (name) => {
+    const read = unbound(HTMLElement, name);
+    return (el) => (el instanceof HTMLElement ? read(el) : el[name]);
+  };
+  const [offsetWidth, offsetHeight] = [ofHtml("offsetWidth"), ofHtml("offsetHeight")];
+  const [isContentEditable, tabIndex] = [ofHtml("isContentEditable"), ofHtml("tabIndex")];
+
   const BID = "bid";
   const set = (words) => new Set(words.split(" "));
   // Elements that get an id: standard HTML, and svg as a whole.
@@ -61,12 +86,19 @@
     return isFrame ? /^[a-z][A-Z]*$/.test(local) : /^\d+$/.test(local) && Number(local) < numbers;
   }
 
+  // Whether an element has the id found on it by right: its own, or that of an element that is gone and that it stands for.
+  function keeps(el, id, prefix, isFrame) {
+    const owner = elements.get(id);
+    if (owner === el) return id.startsWith(prefix);
+    return !(owner && isConnected(owner)) && isOurs(id, prefix, isFrame);
+  }
+
   function mark(el, tag, prefix, now) {
     const isFrame = FRAMES.has(tag);
-    let id = el.getAttribute(BID);
-    if (id === null || now.has(id) || (elements.get(id) !== el && !isOurs(id, prefix, isFrame))) {
+    let id = getAttribute(el, BID);
+    if (id === null || now.has(id) || !keeps(el, id, prefix, isFrame)) {
       id = prefix + (isFrame ? frameLetters(letters++) : numbers++);
-      el.setAttribute(BID, id);
+      setAttribute(el, BID, id);
     }
     now.set(id, el);
     return id;
@@ -76,9 +108,11 @@
     // An attribute would make an indeterminate progress bar determinate.
     if (!VALUES.has(tag) || (tag === "progress" && !el.hasAttribute("value"))) return;
     const value = el.value;
+    // Elements of SVG may have these names, too.
+    if (value === undefined) return;
     // An empty attribute would blank a button that is labelled by the browser.
     if (value === "" && tag === "input" && /^(submit|reset)$/.test(el.type) && !el.hasAttribute("value")) return;
-    if (value !== undefined && el.getAttribute("value") !== String(value)) el.setAttribute("value", value);
+    if (el.getAttribute("value") !== String(value)) el.setAttribute("value", value);
     if (tag === "input" && el.checked !== el.hasAttribute("checked")) el.toggleAttribute("checked", el.checked);
   }
 
@@ -93,16 +127,17 @@
   function viewport() {
     // Without scrollbars.
     const root = document.compatMode === "BackCompat" && document.body ? document.body : document.documentElement;
-    return [0, 0, root ? root.clientWidth : innerWidth, root ? root.clientHeight : innerHeight];
+    return [0, 0, root ? clientWidth(root) : innerWidth, root ? clientHeight(root) : innerHeight];
   }
 
   // The box that overflow is clipped to: without borders and scrollbars.
   function paddingBox(el, box) {
-    const left = box[0] + el.clientLeft;
-    const top = box[1] + el.clientTop;
+    const borderLeft = clientLeft(el);
+    const borderTop = clientTop(el);
     // Client and offset sizes are rounded, the box is not.
     const end = (edge, offset, start, size) => edge - Math.max(0, (offset === undefined ? start + size : offset) - start - size);
-    return [left, top, end(box[2], el.offsetWidth, el.clientLeft, el.clientWidth), end(box[3], el.offsetHeight, el.clientTop, el.clientHeight)];
+    const right = end(box[2], offsetWidth(el), borderLeft, clientWidth(el));
+    return [box[0] + borderLeft, box[1] + borderTop, right, end(box[3], offsetHeight(el), borderTop, clientHeight(el))];
   }
 
   // What an element with `clip` or `clip-path` shows of itself, as far as these serve to hide it from the eye only.
@@ -167,8 +202,8 @@
 
   function fromPoint(x, y) {
     let found = document.elementFromPoint(x, y);
-    while (found && found.shadowRoot) {
-      const inner = found.shadowRoot.elementFromPoint(x, y);
+    while (found && shadowRoot(found)) {
+      const inner = shadowRoot(found).elementFromPoint(x, y);
       if (!inner || inner === found) break;
       found = inner;
     }
@@ -177,7 +212,7 @@
 
   function centreIsOn(el, box) {
     const hit = fromPoint((box[0] + box[2]) / 2, (box[1] + box[3]) / 2);
-    return hit !== null && (hit === el || el.contains(hit));
+    return hit !== null && (hit === el || contains(el, hit));
   }
 
   // ---- The walk ---------------------------------------------------------------------------------------------------
@@ -194,6 +229,7 @@
       this.now = new Map();
       this.frames = [];
       this.silent = [];
+      this.strays = [];
       this.shares = [];
       this.flagged = new Set();
       this.buttons = new Set();
@@ -204,25 +240,34 @@
 
     run() {
       const root = document.documentElement;
-      if (root) this.visit(root, null, true);
+      if (root) this.visit(root);
+      // Ids that the page wrote itself. Not during the walk: custom elements may answer by changing the page.
+      for (const el of this.strays) removeAttribute(el, BID);
       visited = true;
       elements = this.now;
     }
 
-    visit(el, up, light) {
-      // Deep documents must not overflow the stack: children are iterated, only depth recurses.
-      const context = this.process(el, up, light);
-      if (el.shadowRoot) {
-        for (let child = el.shadowRoot.firstElementChild; child; child = child.nextElementSibling) this.visit(child, context, false);
-      }
-      for (let child = el.firstElementChild; child; child = child.nextElementSibling) {
-        const slot = el.shadowRoot && child.assignedSlot;
-        this.visit(child, (slot && this.slots.get(slot)) || context, light);
+    visit(root) {
+      // Rows of siblings still to be visited. A stack of our own: pages may nest deeper than the script's reaches.
+      const rows = [{ next: root, up: null, light: true, slotted: false }];
+      for (let row = rows[0]; row; row = rows[rows.length - 1]) {
+        const el = row.next;
+        if (!el) {
+          rows.pop();
+          continue;
+        }
+        row.next = nextElementSibling(el);
+        const slot = row.slotted && assignedSlot(el);
+        const context = this.process(el, (slot && this.slots.get(slot)) || row.up, row.light);
+        const shadow = shadowRoot(el);
+        const child = firstElementChild(el);
+        if (child) rows.push({ next: child, up: context, light: row.light, slotted: shadow !== null });
+        if (shadow) rows.push({ next: shadow.firstElementChild, up: context, light: false, slotted: false });
       }
     }
 
     process(el, up, light) {
-      const tag = el.localName.toLowerCase();
+      const tag = localName(el).toLowerCase();
       const index = light ? this.index++ : -1;
       const marked = MARKED.has(tag);
       let id = null;
@@ -230,14 +275,16 @@
         reflect(el, tag);
         id = mark(el, tag, this.prefix, this.now);
         if (SILENT.has(tag) && isSilent(el, tag)) this.silent.push(id);
+      } else if (hasAttribute(el, BID)) {
+        this.strays.push(el);
       }
       const isFrame = FRAMES.has(tag);
       if (!this.geometry && !this.operable) {
         if (isFrame) this.frames.push([id, mayRun(el), null]);
         return null;
       }
-      const box = boxOf(el.getBoundingClientRect());
-      const bare = box[0] === 0 && box[1] === 0 && box[2] === 0 && box[3] === 0 && el.getClientRects().length === 0;
+      const box = boxOf(getBoundingClientRect(el));
+      const bare = box[0] === 0 && box[1] === 0 && box[2] === 0 && box[3] === 0 && getClientRects(el).length === 0;
       const bounds = up ? up.bounds : this.view;
       let part = box;
       let share = 0;
@@ -255,7 +302,7 @@
       }
       if (isFrame) this.frames.push([id, mayRun(el), bare ? [0, 0, 0, 0] : innerClip(el, box, part)]);
       // Whatever stays within all these boxes cannot be clipped by any of them; only the rest is worth a look at styles.
-      const inner = bare ? bounds : areaOf(box) === 0 ? box : el.clientWidth || el.clientHeight ? paddingBox(el, box) : bounds;
+      const inner = bare ? bounds : areaOf(box) === 0 ? box : clientWidth(el) || clientHeight(el) ? paddingBox(el, box) : bounds;
       const context = { el, up, box: bare ? null : box, bounds: inner === bounds ? bounds : meet(inner, bounds), styles: null };
       if (tag === "slot") this.slots.set(el, context);
       return context;
@@ -271,7 +318,7 @@
         this.unseen.push(id);
         return;
       }
-      const handles = el.hasAttribute("onclick") || (this.onclick !== null && this.onclick.has(index));
+      const handles = hasAttribute(el, "onclick") || (this.onclick !== null && this.onclick.has(index));
       let pointer = null;
       const hasPointer = () => (pointer === null ? (pointer = getComputedStyle(el).cursor === "pointer") : pointer);
       const flag = this.geometry && area >= 20 && (ALWAYS_MARKS.has(tag) || handles || hasPointer());
@@ -282,41 +329,41 @@
     }
 
     flag(el) {
-      for (let parent = el.parentElement; parent; parent = parent.parentElement) if (this.buttons.has(parent)) return;
-      const parent = el.parentElement;
-      if (parent && parent.localName === "span" && parent.children.length === 1 && parent.getAttribute("role") && this.flagged.has(parent)) return;
+      for (let parent = parentElement(el); parent; parent = parentElement(parent)) if (this.buttons.has(parent)) return;
+      const parent = parentElement(el);
+      if (parent && localName(parent) === "span" && children(parent).length === 1 && getAttribute(parent, "role") && this.flagged.has(parent)) return;
       this.flagged.add(el);
-      if (el.matches('button, a, input[type="button"], div[role="button"]')) this.buttons.add(el);
-      for (let up = parent; up; up = up.parentElement) this.flagged.delete(up);
+      if (matches(el, 'button, a, input[type="button"], div[role="button"]')) this.buttons.add(el);
+      for (let up = parent; up; up = parentElement(up)) this.flagged.delete(up);
     }
 
     use(el) {
       // Of nested ones the innermost stands for all.
-      for (let up = el.parentElement; up; up = up.parentElement) this.usable.delete(up);
+      for (let up = parentElement(el); up; up = parentElement(up)) this.usable.delete(up);
       this.usable.add(el);
     }
   }
 
   function isSilent(el, tag) {
-    if (el.firstElementChild !== null && tag !== "svg") return false;
-    if (tag === "img" && el.getAttribute("alt") !== "") return false;
-    const first = el.firstChild;
-    if (first !== null && tag !== "svg" && /\S/.test(el.textContent)) return false;
-    return el.checkVisibility({ visibilityProperty: true }) && el.closest('[aria-hidden="true"]') === null;
+    if (firstElementChild(el) !== null && tag !== "svg") return false;
+    if (tag === "img" && getAttribute(el, "alt") !== "") return false;
+    if (firstChild(el) !== null && tag !== "svg" && /\S/.test(textContent(el))) return false;
+    return checkVisibility(el, { visibilityProperty: true }) && closest(el, '[aria-hidden="true"]') === null;
   }
 
   function invites(el, tag) {
     if (OPERABLE_TAGS.has(tag)) return tag !== "input" || el.type !== "hidden";
-    if (tag === "label") return el.control !== null && !el.control.disabled;
-    const role = el.getAttribute("role");
+    if (tag === "label") return Boolean(el.control) && !el.control.disabled;
+    const role = getAttribute(el, "role");
     if (role !== null && OPERABLE_ROLES.has(role.toLowerCase())) return true;
-    if (el.isContentEditable) return !el.parentElement || !el.parentElement.isContentEditable;
-    return el.hasAttribute("tabindex") && el.tabIndex >= 0;
+    if (isContentEditable(el)) return !parentElement(el) || !isContentEditable(parentElement(el));
+    return hasAttribute(el, "tabindex") && tabIndex(el) >= 0;
   }
 
-  const inheritsPointer = (el) => el.parentElement !== null && getComputedStyle(el.parentElement).cursor === "pointer";
+  const inheritsPointer = (el) => parentElement(el) !== null && getComputedStyle(parentElement(el)).cursor === "pointer";
 
-  const mayRun = (frame) => !frame.hasAttribute("sandbox") || frame.sandbox.contains("allow-scripts");
+  // A <frame> has no sandbox, whatever attributes it has.
+  const mayRun = (frame) => !frame.sandbox || !hasAttribute(frame, "sandbox") || frame.sandbox.contains("allow-scripts");
 
   function contentOrigin(frame, box) {
     const style = getComputedStyle(frame);
@@ -335,8 +382,8 @@
 
   function focused() {
     let at = document.activeElement;
-    while (at && at.shadowRoot && at.shadowRoot.activeElement) at = at.shadowRoot.activeElement;
-    return (at && at.getAttribute(BID)) || "";
+    while (at && shadowRoot(at) && shadowRoot(at).activeElement) at = shadowRoot(at).activeElement;
+    return (at && getAttribute(at, BID)) || "";
   }
 
   function pageFacts() {
@@ -344,7 +391,7 @@
     return {
       title: document.title,
       scroll: [scrollX, scrollY],
-      size: root ? [root.scrollWidth, root.scrollHeight] : [0, 0],
+      size: root ? [scrollWidth(root), scrollHeight(root)] : [0, 0],
       inner: [innerWidth, innerHeight],
     };
   }
@@ -353,13 +400,14 @@
 
   function find(id) {
     let el = elements.get(id);
-    if (el && el.isConnected && el.getAttribute(BID) === id) return el;
+    if (el && isConnected(el) && getAttribute(el, BID) === id) return el;
     // A clone may carry the id of an element that is gone.
     el = document.querySelector(`[${BID}="${CSS.escape(id)}"]`);
     return el && elements.has(id) ? el : null;
   }
 
-  const composedParent = (node) => node.assignedSlot || node.parentNode || node.host || null;
+  const isElement = (node) => nodeType(node) === Node.ELEMENT_NODE;
+  const composedParent = (node) => (isElement(node) ? assignedSlot(node) || parentNode(node) : node.host || null);
 
   function holds(el, hit) {
     for (let at = hit; at; at = composedParent(at)) if (at === el) return true;
@@ -367,30 +415,43 @@
   }
 
   function describe(el) {
-    const id = el.getAttribute(BID);
-    const parts = [id === null ? "" : `[${id}] `, "<", el.localName];
-    if (el.id) parts.push(` id="${el.id.slice(0, 40)}"`);
-    else if (el.getAttribute("class")) parts.push(` class="${el.getAttribute("class").slice(0, 40)}"`);
-    return parts.join("") + ">";
+    const id = getAttribute(el, BID);
+    const name = ["id", "class"].find((attribute) => getAttribute(el, attribute));
+    const named = name ? ` ${name}="${getAttribute(el, name).slice(0, 40)}"` : "";
+    return `${id === null ? "" : `[${id}] `}<${localName(el)}${named}>`;
   }
 
   function isEditable(el) {
-    if (el.isContentEditable) return true;
-    const tag = el.localName;
-    if (tag === "select") return !el.matches(":disabled");
+    if (isContentEditable(el)) return true;
+    const tag = localName(el);
+    if (tag === "select") return !matches(el, ":disabled");
     if (tag !== "textarea" && tag !== "input") return false;
     if (tag === "input" && /^(button|checkbox|radio|submit|reset|image|file|hidden)$/.test(el.type)) return false;
-    return !el.readOnly && !el.matches(":disabled");
+    return !el.readOnly && !matches(el, ":disabled");
   }
 
   // Where a click on the element goes: the middle of the first of its boxes that shows.
   function pointOf(el) {
     const screen = viewport();
-    for (const rect of el.getClientRects()) {
+    for (const rect of getClientRects(el)) {
       const part = meet(boxOf(rect), screen);
       if (!isEmpty(part) && areaOf(part) > 0.99) return [(part[0] + part[2]) / 2, (part[1] + part[3]) / 2];
     }
     return null;
+  }
+
+  function scrollsSmoothly(el) {
+    for (let at = el; at; at = composedParent(at)) if (isElement(at) && getComputedStyle(at).scrollBehavior === "smooth") return true;
+    return false;
+  }
+
+  // Brings an element into view at once, even where the page would rather glide there: its place is read next.
+  function reveal(el) {
+    if (!scrollsSmoothly(el)) return scrollIntoViewIfNeeded(el, true);
+    const [left, top, right, bottom] = boxOf(getBoundingClientRect(el));
+    const screen = viewport();
+    const align = (start, end, size) => (end <= 0 || start >= size ? "center" : "nearest");
+    scrollIntoView(el, { block: align(top, bottom, screen[3]), inline: align(left, right, screen[2]), behavior: "instant" });
   }
 
   globalThis.envfarm = {
@@ -407,10 +468,10 @@
       if (geometry) {
         facts.ids = [...walk.now.keys()].join(" ");
         facts.shares = walk.shares.join(" ");
-        facts.flagged = Array.from(walk.flagged, (el) => el.getAttribute(BID)).join(" ");
+        facts.flagged = Array.from(walk.flagged, (el) => getAttribute(el, BID)).join(" ");
       }
       if (operable) {
-        facts.usable = Array.from(walk.usable, (el) => el.getAttribute(BID)).join(" ");
+        facts.usable = Array.from(walk.usable, (el) => getAttribute(el, BID)).join(" ");
         facts.unseen = walk.unseen.join(" ");
       }
       return facts;
@@ -421,7 +482,7 @@
 
     // Takes all ids back and counts from the start again, for an episode that begins in the same document.
     forget() {
-      for (const el of elements.values()) el.removeAttribute(BID);
+      for (const el of elements.values()) removeAttribute(el, BID);
       elements = new Map();
       numbers = letters = 0;
       visited = false;
@@ -431,17 +492,14 @@
     target(id, scroll) {
       const el = find(id);
       if (!el) return null;
-      if (scroll) el.scrollIntoViewIfNeeded(true);
+      if (scroll) reveal(el);
       const point = pointOf(el);
       const hit = point && fromPoint(point[0], point[1]);
       return {
         point,
-        tag: el.localName,
-        type: el.localName === "input" ? el.type : null,
-        visible: point !== null && el.checkVisibility({ visibilityProperty: true }),
-        enabled: !el.matches(":disabled") && el.closest('[aria-disabled="true"]') === null,
+        visible: point !== null && checkVisibility(el, { visibilityProperty: true }),
+        enabled: !matches(el, ":disabled") && closest(el, '[aria-disabled="true"]') === null,
         editable: isEditable(el),
-        checked: typeof el.checked === "boolean" ? el.checked : el.hasAttribute("aria-checked") ? el.getAttribute("aria-checked") === "true" : null,
         covered: hit && !holds(el, hit) ? describe(hit) : null,
       };
     },
@@ -451,13 +509,13 @@
       const frame = find(id);
       if (!frame) return null;
       const place = () => {
-        const [left, top, scale] = contentOrigin(frame, boxOf(frame.getBoundingClientRect()));
+        const [left, top, scale] = contentOrigin(frame, boxOf(getBoundingClientRect(frame)));
         return [left + x * scale, top + y * scale];
       };
       let point = place();
       const screen = viewport();
       if (point[0] < 0 || point[1] < 0 || point[0] >= screen[2] || point[1] >= screen[3]) {
-        frame.scrollIntoViewIfNeeded(true);
+        reveal(frame);
         point = place();
         if (point[0] < 0 || point[1] < 0 || point[0] >= screen[2] || point[1] >= screen[3]) {
           scrollBy({ left: point[0] - screen[2] / 2, top: point[1] - screen[3] / 2, behavior: "instant" });

@@ -212,6 +212,14 @@ impl FrameTable {
         self.json(frame, &format!("({}, {expression})", *NAME)).await
     }
 
+    /// The title of the page.
+    pub async fn title(&self, limit: Duration) -> Result<String, CdpError> {
+        let Some(main) = self.main() else { return Ok(String::new()) };
+        let mut main = main.clone();
+        main.session = main.session.with_limit(limit);
+        self.evaluate(&main, "document.title").await
+    }
+
     async fn json<T: DeserializeOwned>(&self, frame: &FrameRef, expression: &str) -> Result<T, CdpError> {
         let value = self.run(frame, expression, As::Json, SCRIPT_LIMIT).await?.value;
         let text = value.as_ref().map_or("null", |v| v.get());

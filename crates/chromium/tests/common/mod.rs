@@ -127,6 +127,23 @@ impl Page {
         self.sandbox.web().unwrap().evaluate(expression).await.unwrap().unwrap()
     }
 
+    /// Puts elements into the page in place of all that is there; scripts among them do not run.
+    pub async fn show(&mut self, html: &str) {
+        self.eval(&format!("document.body.innerHTML = {}", serde_json::json!(html))).await;
+    }
+
+    /// Shows a document in the frame that a selector finds.
+    pub async fn show_in_frame(&mut self, selector: &str, html: &str) {
+        let (selector, html) = (serde_json::json!(selector), serde_json::json!(html));
+        let load = format!("frame => new Promise(done => {{ frame.onload = () => done(1); frame.srcdoc = {html} }})");
+        self.eval(&format!("({load})(document.querySelector({selector}))")).await;
+    }
+
+    /// Id of the element that a selector finds in the document, as of the last observation.
+    pub async fn id_of(&mut self, selector: &str) -> String {
+        self.text(&format!("document.querySelector({}).getAttribute('bid')", serde_json::json!(selector))).await
+    }
+
     /// Waits until a condition holds in the page.
     pub async fn until(&mut self, condition: &str) {
         self.eval(&format!("new Promise(done => {{ const look = () => {condition} ? done(1) : setTimeout(look, 5); look() }})")).await;
