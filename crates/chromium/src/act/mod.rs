@@ -60,7 +60,13 @@ pub async fn perform(sandbox: &mut ChromiumSandbox, action: &Action, result: &mu
         }
         let limit = limit(action, sandbox.options());
         let late = |_| Err(ActError::Refused(ActionStatus::TimedOut, format!("the page did not react within {limit:?}")));
-        timeout(limit, one(sandbox, action, result)).await.unwrap_or_else(late)?;
+        let tab = sandbox.tab()?;
+        tokio::select! {
+            biased;
+            done = timeout(limit, one(sandbox, action, result)) => done.unwrap_or_else(late)?,
+            // What closes its own tab may never be answered.
+            _ = tab.gone() => {}
+        }
     }
     Ok(())
 }
