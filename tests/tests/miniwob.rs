@@ -10,7 +10,7 @@ use envfarm_core::{
     Action, FailureCode, ObservationKind, ResetMode, ResetStrategy, SlotState, Target, TaskRef, Transition, TruncationCause,
 };
 use envfarm_tests::session::{reset_op, reset_to};
-use envfarm_tests::{Farm, Session, Web, bid, done, failure, report, step_op, text};
+use envfarm_tests::{Farm, PATIENCE, Session, Web, bid, done, eventually, failure, report, step_op, text};
 use tokio::time::Instant;
 
 const TREE: ObservationKind = ObservationKind::AxtreeTxt;
@@ -219,11 +219,17 @@ async fn every_task_of_the_package_starts_clean_and_takes_a_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_goes_on_by_itself_begins_at_its_reset_and_not_before() {
-    let farm = Farm::start(&Web { slots: 1, ..Web::default() }.miniwob()).await;
+    let farm = Farm::start(&Web { slots: 1, warm: 2, ..Web::default() }.miniwob()).await;
     let mut session = Session::open(&farm.client().await, "web", 1, &[TREE]).await;
-    for (task, strategy) in [("chase-circle", ResetStrategy::Fresh), ("click-test", ResetStrategy::Prepared)] {
+    session.reset(0, "click-test", 1).await;
+    let busy = farm.pool().await.busy;
+    for (task, strategy) in [("click-test", ResetStrategy::Prepared), ("chase-circle", ResetStrategy::Fresh)] {
         let prepared = session.run(0, Op::Prepare(TaskRef { id: task.to_owned(), seed: 3 })).await;
         assert!(prepared.result.is_ok(), "{task}: {prepared:?}");
+        if strategy == ResetStrategy::Prepared {
+            eventually("the episode has its sandbox", PATIENCE, async || (farm.pool().await.busy > busy).then_some(())).await;
+        }
+        session.act(0, "noop(500)").await;
         assert_eq!(report(&session.reset(0, task, 3).await).strategy, strategy, "{task}");
     }
 }
