@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::Browser;
-use envfarm_core::{ActionStatus, ObservationKind};
+use envfarm_core::{Action, ActionStatus, ObservationKind};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_answers_late_is_waited_for() {
@@ -98,5 +98,40 @@ async fn each_action_of_a_sequence_has_its_own_time() {
     let mut page = browser.page("/plain").await;
     let result = page.act("noop(1500)\nnoop(1500)").await;
     assert_eq!(result.status, ActionStatus::Ok, "{result:?}");
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scrolling_goes_to_what_is_under_the_pointer_and_paging_to_the_page() {
+    let browser = Browser::start().await;
+    let mut page = browser.page("/scrollers").await;
+    page.ok("mouse_move(400, 300)").await;
+    page.ok("scroll(0, 50)").await;
+    page.until("inner.scrollTop === 50 && scrollY === 0").await;
+    page.perform(Action::ScrollPages { pages: 1.0 }).await;
+    page.until("inner.scrollTop === 50 && scrollY === 600").await;
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tabs_in_the_background_tell_their_titles() {
+    let browser = Browser::start().await;
+    let mut page = browser.page("/plain").await;
+    page.eval("document.title = 'changed'").await;
+    page.ok("new_tab()").await;
+    let tabs = page.observe(ObservationKind::Tabs).await;
+    assert!(tabs.contains("\"changed\""), "{tabs}");
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_either_side_and_of_the_number_pad_are_known() {
+    let browser = Browser::start().await;
+    let mut page = browser.page("/form").await;
+    let id = page.id("'name'").await;
+    for key in ["ControlLeft+a", "Numpad7", "NumpadAdd", "ShiftRight+a"] {
+        page.ok(&format!("press('{id}', '{key}')")).await;
+    }
+    assert_eq!(page.text("t.value.toLowerCase()").await, "7+a");
     browser.stop().await;
 }

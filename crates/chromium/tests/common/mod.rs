@@ -234,6 +234,10 @@ fn page(path: &str, port: u16) -> String {
              addEventListener(k,e=>log.push(k+':'+e.button+(e.ctrlKey?':ctrl':'')))</script>"
         }
         "/cover" => "<button id=b>under</button><div style='position:fixed;inset:0;background:#fff8'>veil</div>",
+        "/scrollers" => {
+            "<div id=inner style='position:fixed;left:200px;top:150px;width:400px;height:300px;overflow:auto'><p style='height:3000px'>inner</div>
+             <p style='height:4000px'>outer"
+        }
         "/tall" => "<div style='height:5000px'>top</div><button onclick=\"document.title='found'\">below</button>",
         "/store" => {
             "<p>store</p><script>
