@@ -14,6 +14,7 @@ mod metrics;
 mod owner;
 pub mod plan;
 mod pool;
+mod seen;
 mod spec;
 mod table;
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! `plan` compares levels: it may be called at any time and as often as wanted, and proposes nothing that is already in
 //! flight. Hosts move launching → ready → retiring → gone; launches in flight are known only from [`Expectations`].
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use envfarm_core::HostId;
 use tokio::time::Instant;
 
 use crate::gate::BACKGROUND_PATIENCE;
+use crate::seen::open_cost;
+pub use crate::seen::{Expectations, HostSeen, Phase, PoolSeen, Trouble};
 use crate::spec::PoolSpec;
 
 /// Opens in a row, or closes in a row, that a host may fail before it is replaced.
@@ -24,121 +25,6 @@ pub const MAX_RETIRING: usize = 3;
 const MAX_LAUNCHES: usize = 4;
 /// How far the rate of takes may raise [`PoolSpec::warm`].
 const MAX_WARM_FACTOR: usize = 4;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Takes new sandboxes.
-    Ready,
-    /// Takes no new ones and waits for its lent ones to end.
-    Retiring,
-    /// Dead or done: to be destroyed at the provider.
-    Gone,
-}
-
-/// One host as it is now.
-#[derive(Clone, Debug)]
-pub struct HostSeen {
-    pub id: HostId,
-    pub phase: Phase,
-    pub opening: usize,
-    pub warm: usize,
-    pub lent: usize,
-    /// Of the lent ones, those that their holders could do without and were not asked for yet.
-    pub spare: usize,
-    /// Of the lent ones, those that were asked for and are on their way back.
-    pub asked_back: usize,
-    pub closing: usize,
-    /// Episodes it was used for: sandboxes opened since launch, and restarts in place.
-    pub served: u64,
-    /// Last measured; 0 before.
-    pub bytes: u64,
-    pub ready_at: Instant,
-    pub retired_at: Option<Instant>,
-    pub measured_at: Option<Instant>,
-    /// Live sandboxes when it was last measured: up to as many are in `bytes`.
-    pub measured_live: usize,
-    /// Opens that failed since one last succeeded.
-    pub failed_opens: u32,
-    /// Closes that failed since one last succeeded: what they should have freed is still there.
-    pub failed_closes: u32,
-    /// The budget is overdrawn, and this is the host to go.
-    pub must_go: bool,
-    /// Of a gone host: when to try to destroy it; `None` while that is in flight.
-    pub destroy_at: Option<Instant>,
-}
-
-impl HostSeen {
-    /// Sandboxes that hold memory on the host.
-    pub fn live(&self) -> usize {
-        self.active() + self.closing
-    }
-
-    /// Sandboxes that serve or are about to.
-    pub fn active(&self) -> usize {
-        self.opening + self.warm + self.lent
-    }
-
-    /// What one more sandbox is charged: nothing where the last measurement saw one that is gone.
-    pub fn open_cost(&self, spec: &PoolSpec) -> u64 {
-        open_cost(spec, self.live(), self.measured_live)
-    }
-
-    /// Whether it retires and its last sandboxes take longer than [`RETIRE_GRACE`] to end.
-    pub fn lingers(&self, now: Instant) -> bool {
-        self.phase == Phase::Retiring && self.retired_at.is_some_and(|at| now - at >= RETIRE_GRACE)
-    }
-}
-
-/// One pool as it is now.
-#[derive(Clone, Debug, Default)]
-pub struct PoolSeen {
-    pub hosts: Vec<HostSeen>,
-    /// Takes that wait, for resets.
-    pub waiting: usize,
-    /// Takes that wait, for work ahead of resets.
-    pub waiting_ahead: usize,
-    /// Slots that leases hold.
-    pub leased: usize,
-    /// Takes a second, of late.
-    pub take_rate: f64,
-    /// Mean time of an open, of late.
-    pub open_time: Duration,
-    /// Bytes that the shared budget still has.
-    pub budget_free: u64,
-    /// Since when there is more than is wanted; see [`surplus`].
-    pub surplus_since: Option<Instant>,
-    /// Since when resets have been under way that someone waits for; see [`holds_back`].
-    pub foreground_since: Option<Instant>,
-    /// When a measurement last began.
-    pub measure_began: Option<Instant>,
-    pub measuring: bool,
-}
-
-/// What is under way and what failed of late.
-#[derive(Clone, Debug, Default)]
-pub struct Expectations {
-    /// Launches in flight, each until it is no longer believed in.
-    pub launches: BTreeMap<HostId, Instant>,
-    pub trouble: Option<Trouble>,
-}
-
-/// Launches fail, or hosts die as soon as they are there.
-#[derive(Clone, Debug)]
-pub struct Trouble {
-    /// In a row.
-    pub failures: u32,
-    pub last_error: String,
-    pub failed_at: Instant,
-    /// No launch before this.
-    pub retry_at: Instant,
-}
-
-impl Expectations {
-    /// Launches that are still believed in.
-    pub fn launching(&self, now: Instant) -> usize {
-        self.launches.values().filter(|expires| **expires > now).count()
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetireReason {
@@ -461,10 +347,6 @@ impl<'a> Room<'a> {
     fn cost(&self, spec: &PoolSpec) -> u64 {
         open_cost(spec, self.live, self.measured_live)
     }
-}
-
-fn open_cost(spec: &PoolSpec, live: usize, measured_live: usize) -> u64 {
-    if live < measured_live { 0 } else { spec.expected_sandbox_bytes }
 }
 
 /// Why a host should be replaced, if it should.
