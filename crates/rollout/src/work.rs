@@ -230,9 +230,6 @@ pub(crate) async fn reset(
 /// Makes an episode ready in the background, within a time of its own: the command was answered long ago. `needed` tells that
 /// its reset has come.
 pub(crate) async fn prepare(context: Arc<SlotContext>, start: Start, needed: CancellationToken) -> Result<Ready, Failure> {
-    if !context.env.spec.suite.waits(&start.task) {
-        return Err(Failure::new(FailureCode::Unsupported, format!("task {} goes on by itself: its reset starts it", start.task.id)));
-    }
     let deadline = Instant::now() + context.prepare_timeout;
     // Nobody waits for this yet.
     needed.run_until_cancelled(context.env.spec.gate.calm()).await;
